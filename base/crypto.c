@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include "base/crypto.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+
+static void cipher_freep(EVP_CIPHER_CTX **c) {
+        EVP_CIPHER_CTX_free(*c); /* cleanses the key schedule */
+}
+
+static void kdf_freep(EVP_KDF **k) {
+        EVP_KDF_free(*k);
+}
+
+static void kdf_ctx_freep(EVP_KDF_CTX **c) {
+        EVP_KDF_CTX_free(*c); /* cleanses its copy of the key */
+}
+
+static int error_openssl(struct error *err, const char *what) {
+        char words[160];
+
+        ERR_error_string_n(ERR_get_error(), words, sizeof(words));
+        ERR_clear_error();
+        return error_set(err, -EIO, "%s: %s", what, words);
+}
+
+int crypto_random(void *buf, size_t size, struct error *err) {
+        if (size > INT_MAX || RAND_priv_bytes(buf, (int) size) != 1)
+                return error_openssl(err, "get random bytes");
+        return 0;
+}
+
+int crypto_random_secret(size_t size, struct secret **ret, struct error *err) {
+        _cleanup_(secret_freep) struct secret *s = NULL;
+        int r;
+
+        r = secret_new(size, &s);
+        if (r < 0)
+                return error_errno(err, r, "no locked memory for %zu bytes", size);
+        r = crypto_random(secret_data(s), size, err);
+        if (r < 0)
+                return r;
+        *ret = TAKE(s);
+        return 0;
+}
+
+int crypto_sha256(const void *data, size_t size, uint8_t ret[SHA256_SIZE], struct error *err) {
+        if (!EVP_Q_digest(NULL, "SHA256", NULL, data, size, ret, NULL))
+                return error_openssl(err, "SHA-256");
+        return 0;
+}
+
+int crypto_hmac(struct secret *key, const void *data, size_t size, uint8_t ret[SHA256_SIZE],
+                struct error *err) {
+        size_t written;
+
+        if (!EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, secret_data(key), secret_size(key), data,
+                       size, ret, SHA256_SIZE, &written))
+                return error_openssl(err, "HMAC-SHA256");
+        return 0;
+}
+
+int crypto_hkdf(struct secret *key, const void *info, size_t info_size, struct secret **ret,
+                struct error *err) {
+        _cleanup_(kdf_freep) EVP_KDF *kdf = NULL;
+        _cleanup_(kdf_ctx_freep) EVP_KDF_CTX *ctx = NULL;
+        _cleanup_(secret_freep) struct secret *out = NULL;
+        char digest[] = "SHA256";
+        OSSL_PARAM params[] = {
+                OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, secret_data(key),
+                                                  secret_size(key)),
+                OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *) info, info_size),
+                OSSL_PARAM_construct_end(),
+        };
+        int r;
+
+        kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+        if (kdf)
+                ctx = EVP_KDF_CTX_new(kdf);
+        if (!ctx)
+                return error_openssl(err, "HKDF");
+        r = secret_new(SHA256_SIZE, &out);
+        if (r < 0)
+                return error_errno(err, r, "no locked memory for a derived key");
+        if (EVP_KDF_derive(ctx, secret_data(out), SHA256_SIZE, params) != 1)
+                return error_openssl(err, "HKDF");
+        *ret = TAKE(out);
+        return 0;
+}
+
+int crypto_seal(struct secret *key, const void *aad, size_t aad_size, struct secret *plain,
+                struct gcm_box *ret, struct error *err) {
+        _cleanup_(cipher_freep) EVP_CIPHER_CTX *ctx = NULL;
+        struct gcm_box box = { .size = secret_size(plain) };
+        int n, r;
+
+        if (secret_size(key) != 32 || box.size > sizeof(box.text) || aad_size > INT_MAX)
+                return error_set(err, -EINVAL, "AES-256-GCM: sizes out of range");
+        r = crypto_random(box.iv, sizeof(box.iv), err);
+        if (r < 0)
+                return r;
+
+        ctx = EVP_CIPHER_CTX_new();
+        if (!ctx ||
+            EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, secret_data(key), box.iv) != 1 ||
+            EVP_EncryptUpdate(ctx, NULL, &n, aad, (int) aad_size) != 1 ||
+            EVP_EncryptUpdate(ctx, box.text, &n, secret_data(plain), (int) box.size) != 1 ||
+            EVP_EncryptFinal_ex(ctx, box.text + n, &n) != 1 ||
+            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, GCM_TAG_SIZE, box.tag) != 1)
+                return error_openssl(err, "AES-256-GCM");
+
+        *ret = box;
+        return 0;
+}
+
+int crypto_open(struct secret *key, const void *aad, size_t aad_size, const struct gcm_box *box,
+                struct secret **ret, struct error *err) {
+        _cleanup_(cipher_freep) EVP_CIPHER_CTX *ctx = NULL;
+        _cleanup_(secret_freep) struct secret *plain = NULL;
+        int n, r;
+
+        if (secret_size(key) != 32 || box->size == 0 || box->size > sizeof(box->text) ||
+            aad_size > INT_MAX)
+                return error_set(err, -EINVAL, "AES-256-GCM: sizes out of range");
+        r = secret_new(box->size, &plain);
+        if (r < 0)
+                return error_errno(err, r, "no locked memory for a key");
+
+        ctx = EVP_CIPHER_CTX_new();
+        if (!ctx ||
+            EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, secret_data(key), box->iv) != 1 ||
+            EVP_DecryptUpdate(ctx, NULL, &n, aad, (int) aad_size) != 1 ||
+            EVP_DecryptUpdate(ctx, secret_data(plain), &n, box->text, (int) box->size) != 1 ||
+            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, GCM_TAG_SIZE, (void *) box->tag) != 1)
+                return error_openssl(err, "AES-256-GCM");
+        if (EVP_DecryptFinal_ex(ctx, secret_data(plain) + n, &n) != 1) {
+                ERR_clear_error();
+                return CRYPTO_FORGED;
+        }
+
+        *ret = TAKE(plain);
+        return CRYPTO_GOOD;
+}
+
+bool crypto_equal(const void *a, const void *b, size_t size) {
+        return CRYPTO_memcmp(a, b, size) == 0;
+}
+
+int base64_encode(const uint8_t *data, size_t size, char *ret, size_t max, struct error *err) {
+        if (size > INT_MAX / 2 || max < base64_size(size))
+                return error_set(err, -ENOBUFS, "base64: no room for %zu bytes", size);
+        (void) EVP_EncodeBlock((unsigned char *) ret, data, (int) size);
+        return 0;
+}
+
+int base64_decode(const char *text, uint8_t *ret, size_t max, size_t *ret_size, struct error *err) {
+        size_t length = strlen(text), size;
+        _cleanup_(freep) uint8_t *raw = NULL;
+        _cleanup_(freep) char *again = NULL;
+
+        if (length % 4 || length > INT_MAX / 2)
+                return error_set(err, -EBADMSG, "base64: %zu characters", length);
+        size = length / 4 * 3;
+        for (size_t i = 0; i < 2 && i < length && text[length - 1 - i] == '='; i++)
+                size--;
+        if (size > max)
+                return error_set(err, -ENOBUFS, "base64: %zu bytes where %zu fit", size, max);
+
+        raw = calloc(1, length / 4 * 3 + 1);
+        again = calloc(1, length + 1);
+        if (!raw || !again)
+                return error_nomem(err);
+        /* EVP_DecodeBlock() is lenient: only what encodes to the same text again is taken. */
+        if (length > 0 &&
+            (EVP_DecodeBlock(raw, (const unsigned char *) text, (int) length) < 0 ||
+             EVP_EncodeBlock((unsigned char *) again, raw, (int) size) != (int) length ||
+             memcmp(again, text, length) != 0)) {
+                ERR_clear_error();
+                return error_set(err, -EBADMSG, "not base64");
+        }
+        if (size > 0)
+                memcpy(ret, raw, size);
+        *ret_size = size;
+        return 0;
+}

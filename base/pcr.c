@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/pcr.h"
+
+#include <stdio.h>
+
+bool pcr_mask_parse(const char *text, uint32_t *ret) {
+        uint32_t mask = 0;
+
+        for (;;) {
+                unsigned n = 0, digits = 0;
+
+                for (; *text >= '0' && *text <= '9' && digits < 2; text++, digits++)
+                        n = n * 10 + (unsigned) (*text - '0');
+                if (digits == 0 || n >= PCR_COUNT || (mask & (1u << n)))
+                        return false;
+                mask |= 1u << n;
+                if (*text == '\0')
+                        break;
+                if (*text++ != ',')
+                        return false;
+        }
+
+        *ret = mask;
+        return true;
+}
+
+void pcr_mask_format(uint32_t mask, char buf[PCR_TEXT_MAX]) {
+        int used = 0;
+
+        buf[0] = '\0';
+        for (unsigned n = 0; n < PCR_COUNT; n++)
+                if (mask & (1u << n))
+                        used += snprintf(buf + used, (size_t) (PCR_TEXT_MAX - used), "%s%u",
+                                         used ? "," : "", n);
+}
