@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/crypto.h"
+#include "tests/swtpm.h"
+#include "tpm/tpm.h"
+
+/* What somebody sees, and can do, who carries the traffic between us and the TPM. */
+
+#define MASK (1u << 7 | 1u << 16)
+
+static const struct steps steps = { .count = 1, .step = { { STEP_PCR, MASK } } };
+
+enum {
+        CC_CREATE_PRIMARY = 0x131,
+        CC_CREATE = 0x153,
+        CC_LOAD = 0x157,
+        CC_UNSEAL = 0x15e,
+        CC_FLUSH = 0x165,
+        CC_READ_PUBLIC = 0x173,
+        CC_START_SESSION = 0x176,
+        CC_GET_CAPABILITY = 0x17a,
+        CC_PCR_READ = 0x17e,
+        CC_POLICY_PCR = 0x17f,
+        CC_POLICY_RESTART = 0x180,
+};
+
+struct proxy {
+        struct swtpm *tpm;
+        char socket[48], tcti[64];
+        int data, control; /* where we come in */
+        pthread_t thread;
+        atomic_bool stop;
+
+        uint8_t seen[64 * 1024]; /* all that went by, both ways */
+        size_t seen_size;
+        uint32_t commands[64];
+        unsigned count;
+
+        /* What to do to the command of this code; 0 for none. */
+        uint32_t target;
+        uint32_t answer;   /* answer this code instead of passing it on */
+        unsigned answers;  /* so many times; 0 is always */
+        unsigned extend;   /* so many times, extend PCR 0 before passing it on */
+        int flip;          /* flip a bit of this byte of the answer, from the end if negative */
+        unsigned hang_at;  /* never answer the command of this number, counted from 1 */
+        atomic_bool hangs; /* it got there */
+};
+
+static uint32_t get32(const uint8_t *p) {
+        return (uint32_t) p[0] << 24 | (uint32_t) p[1] << 16 | (uint32_t) p[2] << 8 | p[3];
+}
+
+static void put32(uint8_t *p, uint32_t v) {
+        for (unsigned i = 0; i < 4; i++)
+                p[i] = (uint8_t) (v >> (24 - 8 * i));
+}
+
+static void record(struct proxy *p, const uint8_t *bytes, size_t size) {
+        if (size <= sizeof(p->seen) - p->seen_size) {
+                memcpy(p->seen + p->seen_size, bytes, size);
+                p->seen_size += size;
+        }
+}
+
+/* The reply to @command, as the man in the middle wants it to be. */
+static size_t relay(struct proxy *p, const uint8_t *command, size_t size, uint8_t *reply,
+                    size_t max) {
+        bool target = p->target && get32(command + 6) == p->target;
+        size_t n;
+
+        if (target && p->answer) {
+                memcpy(reply, "\x80\x01\0\0\0\x0a", 6);
+                put32(reply + 6, p->answer);
+                if (p->answers > 0 && --p->answers == 0)
+                        p->answer = 0;
+                return 10;
+        }
+        if (target && p->extend) {
+                p->extend--;
+                (void) swtpm_extend(p->tpm, 0);
+        }
+        n = swtpm_command(p->tpm, command, size, reply, max);
+        if (target && p->flip && n > 10)
+                reply[p->flip > 0 ? (size_t) p->flip : n - (size_t) -p->flip] ^= 1;
+        return n;
+}
+
+static void serve_command(struct proxy *p) {
+        _cleanup_(close_fdp) int fd = accept4(p->data, NULL, NULL, SOCK_CLOEXEC);
+        uint8_t command[4096], reply[4096];
+        size_t size = 0, n;
+
+        while (size < 10 || size < get32(command + 2)) {
+                ssize_t k = read(fd, command + size, sizeof(command) - size);
+
+                if (k <= 0)
+                        return; /* the TCTI connects once without saying anything */
+                size += (size_t) k;
+        }
+        record(p, command, size);
+        if (p->count < ARRAY_SIZE(p->commands))
+                p->commands[p->count] = get32(command + 6);
+        p->count++;
+
+        n = relay(p, command, size, reply, sizeof(reply));
+        record(p, reply, n);
+        if (p->hang_at == p->count) {
+                p->hangs = true; /* the TPM did it, and nobody learns of it */
+                (void) !read(fd, command, 1);
+                return;
+        }
+        (void) send(fd, reply, n, MSG_NOSIGNAL);
+}
+
+/* The control channel sets the locality when a TCTI begins; grant it. */
+static void serve_control(struct proxy *p) {
+        _cleanup_(close_fdp) int fd = accept4(p->control, NULL, NULL, SOCK_CLOEXEC);
+        uint8_t request[64];
+
+        if (read(fd, request, sizeof(request)) > 0)
+                (void) send(fd, "\0\0\0\0", 4, MSG_NOSIGNAL);
+}
+
+static void *serve(void *arg) {
+        struct proxy *p = arg;
+
+        while (!p->stop) {
+                struct pollfd fds[] = { { .fd = p->data, .events = POLLIN },
+                                        { .fd = p->control, .events = POLLIN } };
+
+                (void) poll(fds, ARRAY_SIZE(fds), 20);
+                if (fds[0].revents & POLLIN)
+                        serve_command(p);
+                if (fds[1].revents & POLLIN)
+                        serve_control(p);
+        }
+        return NULL;
+}
+
+static int listen_at(const char *path) {
+        struct sockaddr_un a = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        (void) snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+        if (fd < 0 || bind(fd, (struct sockaddr *) &a, sizeof(a)) < 0 || listen(fd, 8) < 0)
+                return -1;
+        return fd;
+}
+
+static int setup(void **state) {
+        struct proxy *p = calloc(1, sizeof(*p));
+        char control[64];
+
+        if (!p)
+                return -1;
+        p->tpm = swtpm_new(SWTPM_NORMAL);
+        if (!p->tpm)
+                return -1;
+        (void) snprintf(p->socket, sizeof(p->socket), "%s/proxy", p->tpm->dir);
+        (void) snprintf(control, sizeof(control), "%s.ctrl", p->socket);
+        (void) snprintf(p->tcti, sizeof(p->tcti), "swtpm:path=%s", p->socket);
+        p->data = listen_at(p->socket);
+        p->control = listen_at(control);
+        if (p->data < 0 || p->control < 0 || pthread_create(&p->thread, NULL, serve, p) != 0)
+                return -1;
+        *state = p;
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct proxy *p = *state;
+
+        p->stop = true;
+        (void) pthread_join(p->thread, NULL);
+        (void) close(p->data);
+        (void) close(p->control);
+        swtpm_free(p->tpm);
+        free(p);
+        return 0;
+}
+
+static void forget(struct proxy *p) {
+        p->count = 0;
+        p->seen_size = 0;
+        p->target = p->answer = p->answers = p->hang_at = p->extend = 0;
+        p->flip = 0;
+        p->hangs = false;
+}
+
+static struct tpm *open_through(struct proxy *p) {
+        struct tpm *t = NULL;
+        struct error err = { 0 };
+
+        if (tpm_open(p->tcti, &t, &err) < 0)
+                fail_msg("open: %s", err.text);
+        return t;
+}
+
+/* Seals a random key, which is returned, through the proxy. */
+static struct secret *seal_through(struct proxy *p, struct sealed *ret) {
+        _cleanup_(tpm_closep) struct tpm *t = open_through(p);
+        struct secret *key = NULL;
+        struct error err = { 0 };
+
+        assert_int_equal(crypto_random_secret(32, &key, &err), 0);
+        if (swtpm_seal(t, key, MASK, ret, &err) != TPM_GRANTED)
+                fail_msg("seal: %s", err.text);
+        return key;
+}
+
+static int unseal_through(struct proxy *p, const struct sealed *object, struct tpm_refusal *why,
+                          struct error *err) {
+        _cleanup_(tpm_closep) struct tpm *t = open_through(p);
+        _cleanup_(secret_freep) struct secret *got = NULL;
+        int r;
+
+        r = tpm_unseal(t, object, &steps, &got, why, err);
+        assert_int_equal(got != NULL, r == TPM_GRANTED);
+        return r;
+}
+
+static void assert_commands(const struct proxy *p, const uint32_t *want, unsigned n) {
+        for (unsigned i = 0; i < n && i < p->count; i++)
+                if (p->commands[i] != want[i])
+                        fail_msg("command %u is 0x%x, not 0x%x", i + 1, p->commands[i], want[i]);
+        assert_int_equal(p->count, n);
+}
+
+static void test_no_command_is_sent_in_vain(void **state) {
+        static const uint32_t sealing[] = {
+                CC_PCR_READ,       /* by the test */
+                CC_READ_PUBLIC,    /* no persistent storage key */
+                CC_CREATE_PRIMARY, /* so derive it */
+                CC_START_SESSION,  /* salted: the key goes there encrypted */
+                CC_CREATE,         /* ends the session */
+                CC_FLUSH,          /* the parent */
+        };
+        static const uint32_t unsealing[] = {
+                CC_READ_PUBLIC,    /* no persistent storage key */
+                CC_CREATE_PRIMARY, /* so derive it */
+                CC_LOAD,           /* a damaged object ends here, without a session */
+                CC_START_SESSION,  /* salted: the key comes encrypted */
+                CC_POLICY_PCR,     /* with the expected values: a mismatch ends here */
+                CC_UNSEAL,         /* ends the session */
+                CC_FLUSH,          /* the object */
+                CC_FLUSH,          /* the parent */
+        };
+        static const uint32_t with_persistent[] = {
+                CC_READ_PUBLIC, CC_LOAD,   CC_START_SESSION,
+                CC_POLICY_PCR,  CC_UNSEAL, CC_FLUSH, /* the object */
+        };
+        static const uint32_t refused[] = {
+                CC_READ_PUBLIC, CC_LOAD, CC_START_SESSION, CC_POLICY_PCR, /* refuses */
+                CC_PCR_READ,                                              /* to say which */
+                CC_FLUSH, /* the session, which nothing ended */
+                CC_FLUSH, /* the object */
+        };
+        struct proxy *p = *state;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct sealed object;
+        struct tpm_refusal why;
+        struct error err = { 0 };
+
+        key = seal_through(p, &object);
+        assert_commands(p, sealing, ARRAY_SIZE(sealing));
+        forget(p);
+        assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
+        assert_commands(p, unsealing, ARRAY_SIZE(unsealing));
+
+        assert_true(swtpm_run(
+                p->tpm, "tpm2_createprimary -C o -G ecc256:aes128cfb -a 'fixedtpm|fixedparent|"
+                        "sensitivedataorigin|userwithauth|restricted|decrypt|noda' -c s.ctx &&"
+                        "tpm2_flushcontext -t && tpm2_evictcontrol -c s.ctx 0x81000001 &&"
+                        "tpm2_flushcontext -t"));
+        forget(p);
+        assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
+        assert_commands(p, with_persistent, ARRAY_SIZE(with_persistent));
+
+        assert_true(swtpm_extend(p->tpm, 7));
+        forget(p);
+        assert_int_equal(unseal_through(p, &object, &why, &err), TPM_PCR_MISMATCH);
+        assert_commands(p, refused, ARRAY_SIZE(refused));
+}
+
+static void test_the_key_is_never_on_the_wire(void **state) {
+        struct proxy *p = *state;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct sealed object;
+        struct tpm_refusal why;
+        struct error err = { 0 };
+
+        key = seal_through(p, &object);
+        assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
+        for (size_t i = 0; i + 8 <= secret_size(key); i++)
+                assert_null(memmem(p->seen, p->seen_size, secret_data(key) + i, 8));
+
+        /* Both sessions are salted with an object, not with TPM2_RH_NULL: else all that crosses
+         * the wire is enough to decrypt it. */
+        assert_non_null(memmem(p->seen, p->seen_size, "\0\0\x01\x76\x80\0\0\0", 8));
+        assert_null(memmem(p->seen, p->seen_size, "\0\0\x01\x76\x40", 5));
+
+        /* What isn't encrypted is found: the search would find the key. */
+        assert_non_null(memmem(p->seen, p->seen_size, "\0\0\0\x01\0\x0b\x03\x80\0\x01", 10));
+        assert_non_null(memmem(p->seen, p->seen_size, object.private.data, object.private.size));
+}
+
+static void test_killed_at_any_command(void **state) {
+        struct proxy *p = *state;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct sealed object;
+        struct tpm_refusal why;
+        struct error err = { 0 };
+        unsigned left = 0;
+
+        key = seal_through(p, &object);
+        for (unsigned at = 1; at <= 8; at++) {
+                pid_t pid;
+
+                forget(p);
+                p->hang_at = at;
+                pid = fork();
+                if (pid == 0) {
+                        (void) unseal_through(p, &object, &why, &err);
+                        _exit(1);
+                }
+                for (unsigned i = 0; !p->hangs && i < 10000; i++)
+                        (void) usleep(1000);
+                assert_true(p->hangs);
+                assert_int_equal(kill(pid, SIGKILL), 0);
+                assert_int_equal(waitpid(pid, NULL, 0), pid);
+                left += swtpm_leftovers(p->tpm) > 0;
+
+                forget(p);
+                assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
+                assert_int_equal(p->commands[0], CC_GET_CAPABILITY); /* what is left? */
+                assert_int_equal(swtpm_leftovers(p->tpm), 0);
+        }
+        assert_int_equal(left, 6); /* from TPM2_CreatePrimary up to the first flush */
+}
+
+static void test_pcrs_that_change_meanwhile(void **state) {
+        struct proxy *p = *state;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct sealed object;
+        struct tpm_refusal why;
+        struct error err = { 0 };
+
+        key = seal_through(p, &object);
+        forget(p);
+        p->target = CC_UNSEAL;
+        p->extend = 2; /* PCR 0, which the policy isn't about */
+        assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
+        assert_int_equal(p->commands[6], CC_POLICY_RESTART);
+        assert_int_equal(swtpm_leftovers(p->tpm), 0);
+
+        p->extend = 1000;
+        assert_int_equal(unseal_through(p, &object, &why, &err), -EIO);
+        assert_non_null(strstr(err.text, "PCRs keep changing"));
+        assert_int_equal(swtpm_leftovers(p->tpm), 0);
+}
+
+static void test_answers_become_verdicts_or_faults(void **state) {
+        static const struct {
+                uint32_t command, answer;
+                int result;
+        } cases[] = {
+                { CC_UNSEAL, 0x921, TPM_LOCKED_OUT },
+                { CC_UNSEAL, 0x99d, TPM_DAMAGED }, /* POLICY_FAIL, and no PCR differs */
+                { CC_UNSEAL, 0x98e, -EIO },        /* AUTH_FAIL */
+                { CC_UNSEAL, 0x101, -EIO },        /* FAILURE */
+                { CC_LOAD, 0x1df, TPM_DAMAGED },   /* INTEGRITY, of parameter 1 */
+                { CC_LOAD, 0x095, TPM_DAMAGED },   /* SIZE */
+                { CC_LOAD, 0x98e, -EIO },          /* the parent has an auth value */
+                { CC_LOAD, 0x922, -EIO },          /* RETRY, for ever */
+                { CC_READ_PUBLIC, 0x101, -EIO },
+                { CC_READ_PUBLIC, 0x18b, TPM_GRANTED },
+                { CC_CREATE_PRIMARY, 0x9a2, -EIO },      /* BAD_AUTH of the owner */
+                { CC_CREATE_PRIMARY, 0x2e6, TPM_OTHER }, /* CURVE; but RSA neither */
+                { CC_START_SESSION, 0x903, -EIO },       /* SESSION_MEMORY, whatever is flushed */
+                { CC_POLICY_PCR, 0x100, -EIO },          /* INITIALIZE: it was reset */
+                { CC_FLUSH, 0x101, TPM_GRANTED }, /* the key is there; the next holder cleans up */
+        };
+        struct proxy *p = *state;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct sealed object;
+        struct stat st;
+        char lock[64];
+
+        key = seal_through(p, &object);
+        (void) snprintf(lock, sizeof(lock), "%s.lock", p->socket);
+        for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct tpm_refusal why = { 0 };
+                struct error err = { 0 };
+                int r;
+
+                forget(p);
+                p->target = cases[i].command;
+                p->answer = cases[i].answer;
+                r = unseal_through(p, &object, &why, &err);
+                if (r != cases[i].result)
+                        fail_msg("case %u: %d (%s)", i, r, err.text);
+                assert_int_equal(err.tpm_rc, r < 0 ? cases[i].answer : 0);
+                assert_int_equal(stat(lock, &st), 0);
+                assert_int_equal(st.st_size, cases[i].command == CC_FLUSH);
+
+                forget(p);
+                assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
+                assert_int_equal(swtpm_leftovers(p->tpm), 0);
+        }
+}
+
+static void test_altered_answers(void **state) {
+        static const struct {
+                uint32_t command;
+                int byte;
+        } cases[] = {
+                { CC_UNSEAL, 17 },          /* the encrypted key */
+                { CC_UNSEAL, -1 },          /* the session's HMAC over it */
+                { CC_CREATE_PRIMARY, 70 },  /* the parent's public area: the salt's recipient */
+                { CC_CREATE_PRIMARY, -20 }, /* its Name */
+        };
+        struct proxy *p = *state;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct sealed object;
+        struct tpm_refusal why;
+        struct error err = { 0 };
+
+        key = seal_through(p, &object);
+        for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+                forget(p);
+                p->target = cases[i].command;
+                p->flip = cases[i].byte;
+                assert_int_equal(unseal_through(p, &object, &why, &err), -EIO);
+                forget(p);
+                assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
+                assert_int_equal(swtpm_leftovers(p->tpm), 0);
+        }
+}
+
+static void test_a_key_put_in_for_the_persistent_one(void **state) {
+        struct proxy *p = *state;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct sealed object;
+        struct tpm_refusal why;
+        struct error err = { 0 };
+
+        assert_true(swtpm_run(
+                p->tpm, "tpm2_createprimary -C o -G rsa2048:aes128cfb -a 'fixedtpm|fixedparent|"
+                        "sensitivedataorigin|userwithauth|restricted|decrypt|noda' -c s.ctx &&"
+                        "tpm2_flushcontext -t && tpm2_evictcontrol -c s.ctx 0x81000001 &&"
+                        "tpm2_flushcontext -t"));
+        key = seal_through(p, &object);
+        forget(p);
+        /* The modulus is another's, the Name the right one: ESYS alone would encrypt to it. */
+        p->target = CC_READ_PUBLIC;
+        p->flip = 100;
+        assert_int_equal(unseal_through(p, &object, &why, &err), -EIO);
+        assert_non_null(strstr(err.text, "alters"));
+        assert_int_equal(p->count, 1);
+}
+
+static void test_tpm_without_ecc(void **state) {
+        struct proxy *p = *state;
+        _cleanup_(tpm_closep) struct tpm *t = NULL;
+        _cleanup_(secret_freep) struct secret *key = NULL, *again = NULL;
+        struct sealed object;
+        struct tpm_refusal why;
+        struct error err = { 0 };
+
+        p->target = CC_CREATE_PRIMARY;
+        p->answer = 0x2e6; /* CURVE, of parameter 2 */
+        p->answers = 1;
+        key = seal_through(p, &object); /* under an RSA key */
+        assert_int_equal(p->commands[3], CC_CREATE_PRIMARY);
+        p->answer = 0x2e6;
+        p->answers = 1;
+        assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
+        /* An ECC key that isn't the parent is tried, and flushed, on the way to the RSA key. */
+        assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
+        assert_int_equal(swtpm_leftovers(p->tpm), 0);
+
+        p->answer = 0x2e6;
+        assert_int_equal(crypto_random_secret(32, &again, &err), 0);
+        t = open_through(p);
+        assert_int_equal(swtpm_seal(t, again, MASK, &object, &err), -EIO);
+        assert_non_null(strstr(err.text, "neither ECC nor RSA"));
+}
+
+#define THROUGH_PROXY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                THROUGH_PROXY(test_no_command_is_sent_in_vain),
+                THROUGH_PROXY(test_the_key_is_never_on_the_wire),
+                THROUGH_PROXY(test_killed_at_any_command),
+                THROUGH_PROXY(test_pcrs_that_change_meanwhile),
+                THROUGH_PROXY(test_answers_become_verdicts_or_faults),
+                THROUGH_PROXY(test_altered_answers),
+                THROUGH_PROXY(test_a_key_put_in_for_the_persistent_one),
+                THROUGH_PROXY(test_tpm_without_ecc),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+
+#include "base/crypto.h"
+#include "tpm/internal.h"
+
+#define KEY_MAX 128 /* bytes: MAX_SYM_DATA, which every TPM has */
+
+static void sensitive_wipe(TPM2B_SENSITIVE_CREATE *in) {
+        explicit_bzero(in, sizeof(*in));
+}
+
+/* TPM2_Create, with the key in it: encrypted by the session, which ends with it. */
+static TSS2_RC create(struct tpm *t, const struct handle *parent, const struct handle *session,
+                      const TPM2B_SENSITIVE_CREATE *in, const TPM2B_PUBLIC *template,
+                      const TPML_PCR_SELECTION *pcrs, struct created *ret) {
+        const TPM2B_DATA outside = { 0 };
+
+        return Esys_Create(t->esys, parent->tr, session->tr, ESYS_TR_NONE, ESYS_TR_NONE, in,
+                           template, &outside, pcrs, &ret->private, &ret->public, &ret->creation,
+                           NULL, &ret->ticket);
+}
+
+/* Whether creation data covers the PCRs that were asked for, with the values that they should have.
+ * Return: a verdict, or -EIO. */
+static int check_creation(const TPMS_CREATION_DATA *c, const struct pcrs *pcrs, struct error *err) {
+        TPM2B_DIGEST digest = { 0 };
+        int r;
+
+        if (pcr_selected(&c->pcrSelect) != pcrs->mask || c->pcrSelect.count != (pcrs->mask ? 1 : 0))
+                return error_set(err, -EIO, "seal: the TPM recorded other PCRs than were asked");
+        /* Over no PCR at all there is no digest (Part 2, TPMS_CREATION_DATA). */
+        if (pcrs->mask == 0)
+                return TPM_GRANTED;
+        r = pcr_digest(pcrs, pcrs->mask, &digest, err);
+        if (r < 0)
+                return r;
+        if (c->pcrDigest.size != digest.size ||
+            memcmp(c->pcrDigest.buffer, digest.buffer, digest.size) != 0)
+                return TPM_PCR_MISMATCH;
+        return TPM_GRANTED;
+}
+
+int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const struct pcrs *pcrs,
+             struct sealed *ret, struct error *err) {
+        _cleanup_(handle_done) struct handle parent = HANDLE(t), session = HANDLE(t);
+        _cleanup_(created_done) struct created made = { 0 };
+        _cleanup_(sensitive_wipe) TPM2B_SENSITIVE_CREATE in = { 0 };
+        TPM2B_PUBLIC template = {
+                .publicArea = { .type = TPM2_ALG_KEYEDHASH,
+                                .nameAlg = TPM2_ALG_SHA256,
+                                .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
+                                                    TPMA_OBJECT_NODA,
+                                .authPolicy.size = SHA256_SIZE,
+                                .parameters.keyedHashDetail.scheme.scheme = TPM2_ALG_NULL },
+        };
+        TPML_PCR_SELECTION selection;
+        TPM2B_NAME srk;
+        TSS2_RC rc;
+        int r;
+
+        if (secret_size(key) > KEY_MAX)
+                return error_set(err, -EINVAL, "seal: a TPM takes %d bytes, not %zu", KEY_MAX,
+                                 secret_size(key));
+        if (pcrs->mask >> PCR_COUNT)
+                return error_set(err, -EINVAL, "seal: there are %d PCRs", PCR_COUNT);
+        selection = pcr_selection(pcrs->mask);
+        memcpy(template.publicArea.authPolicy.buffer, policy, SHA256_SIZE);
+
+        r = srk_any(t, &parent, &srk, err);
+        if (r < 0)
+                return error_prefix(err, "seal");
+        r = session_start(t, TPM2_SE_HMAC, &parent, TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT,
+                          &session, err);
+        if (r < 0)
+                return error_prefix(err, "seal");
+
+        in.sensitive.data.size = (UINT16) secret_size(key);
+        memcpy(in.sensitive.data.buffer, secret_data(key), secret_size(key));
+        rc = create(t, &parent, &session, &in, &template, &selection, &made);
+        wipe_after_create(t);
+        if (rc)
+                return tpm_fault(t, rc, "seal", err);
+        handle_gone(&session);
+
+        if (!public_is_made_from(made.public, &template))
+                return error_set(err, -EIO, "seal: the TPM made another object than was asked");
+        r = check_creation(&made.creation->creationData, pcrs, err);
+        if (r != TPM_GRANTED)
+                return r;
+        return sealed_encode(&made, &srk, pcrs, ret, err);
+}

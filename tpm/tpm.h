@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/pcr.h"
+#include "base/secret.h"
+
+/* tpm/ is the only folder that includes <tss2/...>; no TSS type appears in this header. */
+struct tpm; /* one connection to one TPM; use from one thread */
+
+/* What the TPM decided. Positive, so that no caller can mistake a refusal for a broken machine. */
+enum tpm_verdict {
+        TPM_GRANTED = 0,
+        TPM_PCR_MISMATCH, /* a PCR isn't what the policy expects: see struct tpm_refusal */
+        TPM_LOCKED_OUT,   /* dictionary attack protection is active (TPM_RC_LOCKOUT) */
+        TPM_OTHER,        /* the sealed object's parent isn't the storage key of this TPM */
+        TPM_DAMAGED,    /* this TPM doesn't take the object: altered, or not what its policy says */
+        TPM_UNMEASURED, /* a selected PCR is all 00 or all FF: it says nothing */
+};
+
+/* Why a verdict was not TPM_GRANTED. */
+struct tpm_refusal {
+        uint32_t pcrs;   /* TPM_PCR_MISMATCH: those that differ; TPM_UNMEASURED: the empty ones */
+        struct pcrs now; /* their values as they are */
+};
+
+#define TPM_BYTES_MAX 512
+
+struct tpm_bytes {
+        uint16_t size;
+        uint8_t data[TPM_BYTES_MAX];
+};
+
+/* A sealed object, and what shows where and when it was made. Ciphertext and public data only: safe
+ * to write to a disk, and hostile when it comes back from one. Each member is in the TPM's own
+ * encoding (TPM 2.0 Part 2), with its size in front where it's a TPM2B. */
+struct sealed {
+        struct tpm_bytes srk;      /* Name of the parent: hash algorithm and digest, without size */
+        struct tpm_bytes public;   /* TPM2B_PUBLIC */
+        struct tpm_bytes private;  /* TPM2B_PRIVATE */
+        struct tpm_bytes creation; /* TPM2B_CREATION_DATA */
+        struct tpm_bytes ticket;   /* TPMT_TK_CREATION */
+        struct pcrs pcrs;          /* the values that creation data's digest covers */
+};
+
+/**
+ * tpm_open() - connect to a TPM
+ * @tcti: as in tpm2-tss, e.g. "device:/dev/tpmrm0" or "swtpm:path=/run/swtpm/tpm"; NULL takes
+ *        /dev/tpmrm0
+ * @ret:  on success a connection, to be closed with tpm_close(); untouched otherwise
+ *
+ * Where no resource manager stands between us and the TPM (swtpm on a Unix socket), waits for its
+ * turn on a lock file beside the socket (@tcti's path and ".lock"), holds it until tpm_close(), and
+ * first flushes what a killed holder left in the TPM. Behind /dev/tpmrm0 it does neither.
+ *
+ * Return: 0; -EINVAL (@tcti isn't one), -ENODEV (no TPM there), -EIO, -EACCES, -ENOMEM.
+ */
+int tpm_open(const char *tcti, struct tpm **ret, struct error *err) _warn_unused_;
+struct tpm *tpm_close(struct tpm *t);
+DEFINE_CLEANUP(struct tpm *, tpm_close);
+
+struct tpm_info {
+        char manufacturer[8]; /* four characters, e.g. "IBM" */
+        char vendor[20];      /* vendor string, e.g. "SW   TPM" */
+        uint32_t firmware[2]; /* versions 1 and 2 */
+        bool lockout;         /* TPMA_PERMANENT inLockout */
+        bool sha256_bank;     /* the SHA-256 bank is allocated */
+        bool srk_persistent;  /* a storage key stands at 0x81000001 */
+};
+
+/* What stands in the TPM's properties (Part 3, TPM2_GetCapability). Return: 0, or -EIO. */
+int tpm_info(struct tpm *t, struct tpm_info *ret, struct error *err) _warn_unused_;
+
+/* Reads the PCRs in @mask, SHA-256 bank, in as many commands as the TPM wants (Part 3,
+ * TPM2_PCR_Read). Return: 0; -ENOENT (a PCR isn't in the bank), -EIO. */
+int tpm_pcr_read(struct tpm *t, uint32_t mask, struct pcrs *ret, struct error *err) _warn_unused_;
+
+/**
+ * tpm_seal() - make an object that only this TPM opens, and only under a policy
+ * @t:      the TPM
+ * @key:    1 to 128 bytes; borrowed
+ * @policy: the object's authPolicy, SHA-256
+ * @pcrs:   the PCRs that creation data records, with the values that they must have
+ * @ret:    filled in on TPM_GRANTED; untouched otherwise
+ *
+ * The parent is the storage key: the one at 0x81000001 where that is one, else the primary key of
+ * the standard ECC P-256 template, else of the RSA-2048 one (TCG TPM v2.0 Provisioning Guidance,
+ * 7.5.1). The object is fixedTPM, fixedParent and noDA, without user authorisation: only the policy
+ * opens it. The key crosses the transport encrypted, in a session salted with the parent (Part 1,
+ * sections 19.6 and 21). Part 3, TPM2_Create.
+ *
+ * Return: TPM_GRANTED; TPM_PCR_MISMATCH (the PCRs moved since @pcrs were read); or -EIO, -EINVAL,
+ *         -ENOMEM.
+ */
+int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const struct pcrs *pcrs,
+             struct sealed *ret, struct error *err) _warn_unused_;
+
+/**
+ * tpm_unseal() - recover the key in a sealed object
+ * @t:      the TPM that sealed it
+ * @object: as tpm_seal() made it; from a disk, so hostile
+ * @steps:  how to satisfy its policy
+ * @ret:    on TPM_GRANTED a new secret, now the caller's; untouched otherwise
+ * @why:    filled in on TPM_PCR_MISMATCH
+ * @err:    filled in if, and only if, the result is negative
+ *
+ * One salted policy session that encrypts the response; no object and no session is left behind,
+ * whatever the result. Part 3, TPM2_Load, TPM2_PolicyPCR, TPM2_Unseal.
+ *
+ * Return: a verdict, which the caller must act on and never pass up; or -EIO (TPM or transport
+ *         failed), -ENOMEM, -EPERM (no locked memory to be had).
+ */
+int tpm_unseal(struct tpm *t, const struct sealed *object, const struct steps *steps,
+               struct secret **ret, struct tpm_refusal *why, struct error *err) _warn_unused_;
+
+/* The authPolicy in the object's public area. Return: false where that isn't an object of ours. */
+bool tpm_sealed_policy(const struct sealed *object, uint8_t ret[32]);

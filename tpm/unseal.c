@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+
+#include "tpm/internal.h"
+
+/* PCRs that are extended while we're at it end a session's policy, though not one that it's about:
+ * systemd measures in parallel. After so many tries somebody does it on purpose. */
+#define TRIES_MAX 8
+
+/* The steps, ready to be sent. */
+struct plan {
+        unsigned count;
+        uint32_t pcrs; /* all that the steps ask for */
+        struct {
+                TPML_PCR_SELECTION selection;
+                TPM2B_DIGEST digest;
+        } pcr[STEPS_MAX];
+};
+
+static void plain_wipep(TPM2B_SENSITIVE_DATA **p) {
+        if (*p)
+                explicit_bzero(*p, sizeof(**p));
+        Esys_Free(*p);
+}
+
+/* Return: TPM_GRANTED; TPM_DAMAGED where a step asks for a PCR whose value isn't recorded; or -EIO.
+ */
+static int plan_make(const struct sealed *object, const struct steps *steps, struct plan *ret,
+                     struct error *err) {
+        if (steps->count > STEPS_MAX)
+                return TPM_DAMAGED;
+        for (unsigned i = 0; i < steps->count; i++) {
+                uint32_t mask = steps->step[i].pcr_mask;
+                int r;
+
+                if (steps->step[i].kind != STEP_PCR || mask == 0 || (mask & ~object->pcrs.mask))
+                        return TPM_DAMAGED;
+                r = pcr_digest(&object->pcrs, mask, &ret->pcr[i].digest, err);
+                if (r < 0)
+                        return r;
+                ret->pcr[i].selection = pcr_selection(mask);
+                ret->pcrs |= mask;
+                ret->count = i + 1;
+        }
+        return TPM_GRANTED;
+}
+
+/* Return: TPM_GRANTED; TPM_DAMAGED; -EIO. */
+static int load(struct tpm *t, const struct handle *parent, const struct object *o,
+                struct handle *ret, struct error *err) {
+        bool tried = false;
+        ESYS_TR tr;
+        TSS2_RC rc;
+
+        do
+                rc = Esys_Load(t->esys, parent->tr, PASSWORD, &o->private, &o->public, &tr);
+        while (lock_made_room(t, rc, &tried));
+        /* The parent is a storage key and ours: what the TPM doesn't like is the object. */
+        if (rc_is_about_input(rc))
+                return TPM_DAMAGED;
+        if (rc)
+                return tpm_fault(t, rc, "load object", err);
+        handle_hold(ret, tr);
+        return TPM_GRANTED;
+}
+
+/* What the TPM says to the steps and, if they are satisfied, to the wish for the key. */
+static TSS2_RC ask(struct tpm *t, const struct plan *plan, const struct handle *session,
+                   const struct handle *object, TPM2B_SENSITIVE_DATA **ret) {
+        TSS2_RC rc;
+
+        for (unsigned tries = 1;; tries++) {
+                rc = TSS2_RC_SUCCESS;
+                for (unsigned i = 0; i < plan->count && rc == TSS2_RC_SUCCESS; i++)
+                        rc = Esys_PolicyPCR(t->esys, session->tr, NO_SESSIONS, &plan->pcr[i].digest,
+                                            &plan->pcr[i].selection);
+                if (rc == TSS2_RC_SUCCESS) {
+                        rc = Esys_Unseal(t->esys, object->tr, session->tr, ESYS_TR_NONE,
+                                         ESYS_TR_NONE, ret);
+                        wipe_after_unseal(t);
+                }
+                if (rc != TPM2_RC_PCR_CHANGED || tries == TRIES_MAX)
+                        return rc;
+                rc = Esys_PolicyRestart(t->esys, session->tr, NO_SESSIONS);
+                if (rc)
+                        return rc;
+        }
+}
+
+/* The TPM refused; say which PCR it was. Return: TPM_PCR_MISMATCH; TPM_DAMAGED; -EIO. */
+static int explain(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct sealed *object,
+                   struct tpm_refusal *why, struct error *err) {
+        struct pcrs now = { 0 };
+        uint32_t differ = 0;
+        int r;
+
+        r = tpm_pcr_read(t, asked, &now, err);
+        if (r < 0)
+                return err->errnum = -EIO; /* no bank to hold against is a fault here, as any */
+        for (unsigned n = 0; n < PCR_COUNT; n++)
+                if ((asked & (1u << n)) &&
+                    memcmp(now.value[n], object->pcrs.value[n], PCR_SIZE) != 0)
+                        differ |= 1u << n;
+                else
+                        memset(now.value[n], 0, PCR_SIZE);
+        if (differ) {
+                now.mask = differ;
+                *why = (struct tpm_refusal){ .pcrs = differ, .now = now };
+                return TPM_PCR_MISMATCH;
+        }
+        if (rc == TPM2_RC_PCR_CHANGED)
+                return tpm_fault(t, rc, "unseal: PCRs keep changing", err);
+        return TPM_DAMAGED; /* the steps hold, but its policy isn't them */
+}
+
+static int judge(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct sealed *object,
+                 struct tpm_refusal *why, struct error *err) {
+        switch (rc_base(rc)) {
+        case TSS2_RC_SUCCESS: return TPM_GRANTED;
+        case TPM2_RC_LOCKOUT: return TPM_LOCKED_OUT;
+        case TPM2_RC_VALUE:       /* of TPM2_PolicyPCR */
+        case TPM2_RC_POLICY_FAIL: /* of TPM2_Unseal */
+        case TPM2_RC_PCR_CHANGED: return explain(t, rc, asked, object, why, err);
+        default: return tpm_fault(t, rc, "unseal", err);
+        }
+}
+
+/* What is sent, on a TPM without a persistent storage key, and why it must be:
+ *
+ * TPM2_ReadPublic       is there a storage key at 0x81000001? Asked first, since it costs next to
+ *                       nothing, and the key's Name decides whether another must be made
+ * TPM2_CreatePrimary    else derive it; with a persistent key, neither this nor its flush
+ * TPM2_Load             before the session: where the object is damaged, none is needed
+ * TPM2_StartAuthSession salted with the parent, so that the response is encrypted to us
+ * TPM2_PolicyPCR        with the values that we expect, so that a refusal comes before the key
+ * TPM2_Unseal           ends the session as well: continueSession is clear
+ * TPM2_FlushContext     the object, the parent: only a resource manager would do that for us
+ *
+ * A refusal flushes the session too, and reads the PCRs for the reason. */
+int tpm_unseal(struct tpm *t, const struct sealed *object, const struct steps *steps,
+               struct secret **ret, struct tpm_refusal *why, struct error *err) {
+        _cleanup_(handle_done) struct handle parent = HANDLE(t), loaded = HANDLE(t);
+        _cleanup_(handle_done) struct handle session = HANDLE(t);
+        _cleanup_(plain_wipep) TPM2B_SENSITIVE_DATA *plain = NULL;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct plan plan = { 0 };
+        struct object o;
+        TSS2_RC rc;
+        int r;
+
+        if (!sealed_decode(object, &o))
+                return TPM_DAMAGED;
+        r = plan_make(object, steps, &plan, err);
+        if (r != TPM_GRANTED)
+                return r;
+
+        r = srk_named(t, &object->srk, &parent, err);
+        if (r < 0)
+                return error_prefix(err, "unseal");
+        if (r != TPM_GRANTED)
+                return r;
+        r = load(t, &parent, &o, &loaded, err);
+        if (r < 0)
+                return error_prefix(err, "unseal");
+        if (r != TPM_GRANTED)
+                return r;
+        r = session_start(t, TPM2_SE_POLICY, &parent, TPMA_SESSION_ENCRYPT, &session, err);
+        if (r < 0)
+                return error_prefix(err, "unseal");
+
+        rc = ask(t, &plan, &session, &loaded, &plain);
+        if (rc == TSS2_RC_SUCCESS)
+                handle_gone(&session);
+        r = judge(t, rc, plan.pcrs, object, why, err);
+        if (r != TPM_GRANTED)
+                return r;
+
+        if (plain->size == 0)
+                return TPM_DAMAGED;
+        r = secret_new(plain->size, &key);
+        if (r < 0)
+                return error_errno(err, r, "unseal: no locked memory for %u bytes", plain->size);
+        memcpy(secret_data(key), plain->buffer, plain->size);
+        *ret = TAKE(key);
+        return TPM_GRANTED;
+}
