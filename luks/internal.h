@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/crypto.h"
+#include "luks/luks.h"
+
+/* LUKS2 On-Disk Format 1.1, section 2.1. */
+#define HDR_BINARY 4096      /* bytes of the binary header, before the JSON area */
+#define HDR_SIZE_MIN 16384   /* bytes of binary header and JSON area */
+#define HDR_SIZE_MAX 4194304 /* 16 KiB to 4 MiB, in powers of two */
+#define KEYSLOTS_AREA_MAX (128ULL << 20)
+
+#define CIPHER "aes-xts-plain64"
+#define STRIPES 4000 /* of libcryptsetup's anti-forensic splitter */
+#define SLOT_PBKDF "pbkdf2"
+#define SLOT_HASH "sha512"
+#define SLOT_ITERATIONS 1000 /* the least that libcryptsetup takes: the slot secret is random */
+#define SLOT_CIPHER_KEY 64   /* bytes */
+
+/* --- text.c --- */
+
+/* Fills in @why. Return: @verdict. */
+int luks_refuse(struct luks_reason *why, int verdict, const char *rule, const char *fmt, ...)
+        _printf_(4, 5);
+
+/* Copies text that a hostile header may have chosen: printable ASCII stays, the rest becomes '?',
+ * what doesn't fit is cut. */
+void text_safe(char *ret, size_t max, const char *text);
+
+/* --- disk.c: the device, and libcryptsetup's lock on it --- */
+
+struct device {
+        int fd;
+        uint64_t size;  /* bytes */
+        bool block;     /* a block device, else a regular file */
+        uint64_t dev;   /* which one it is: its number, or that of its file system … */
+        uint64_t inode; /* … and its inode, 0 for a block device */
+};
+
+#define DEVICE_INIT                                                                                \
+        { .fd = -1 }
+
+/* Opens a block device or a regular file, never waiting for it. @flags: O_RDONLY or O_RDWR. */
+int device_open(const char *path, int flags, struct device *ret, struct error *err) _warn_unused_;
+void device_close(struct device *d);
+bool device_same(const struct device *a, const struct device *b);
+
+/* Reads @size bytes at @offset past the page cache where the device allows it. All three of buffer,
+ * offset and size are multiples of 4096. -ENODATA where the device ends before. */
+int device_read(const struct device *d, uint64_t offset, void *buf, size_t size,
+                struct error *err) _warn_unused_;
+/* A buffer for it, zeroed, for free(). NULL when out of memory. */
+void *device_buffer(size_t size);
+
+struct device_lock {
+        const struct device *disk; /* NULL while there's nothing to release */
+        int dir, fd;               /* of /run/cryptsetup and the lock file; -1 for a regular file */
+};
+
+#define DEVICE_LOCK_INIT                                                                           \
+        { .dir = -1, .fd = -1 }
+
+/* Waits for, and takes, libcryptsetup's shared lock. */
+int device_lock(const struct device *d, struct device_lock *ret, struct error *err) _warn_unused_;
+void device_unlock(struct device_lock *l);
+
+/* --- copy.c: the two copies of the metadata --- */
+
+struct copies {
+        int mem_fd;             /* the memfd that holds the good ones, and nothing else so far */
+        uint64_t metadata_size; /* of one copy, bytes */
+        bool degraded;
+        char degraded_text[120];
+        bool good[2];
+        uint8_t sum[2][SHA256_SIZE]; /* over all of a good copy, its own checksum aside */
+};
+
+/* Return: LUKS_OK; LUKS_NONE, LUKS_REFUSED; or a fault. */
+int copies_read(const struct device *d, struct copies *ret, struct luks_reason *why,
+                struct error *err) _warn_unused_;
+bool copies_same(const struct copies *a, const struct copies *b);
+
+/* Copies @size bytes at @offset from the disk to the same place of the memfd, under the lock. */
+int copy_area(const struct device *d, int mem_fd, uint64_t offset, size_t size,
+              struct error *err) _warn_unused_;
+
+/* --- probe.c --- */
+
+/* Return: 0 where libblkid finds nothing; 1 and the name of what it finds; or a fault. LUKS itself
+ * counts only if @luks. */
+int probe_fd(int fd, bool luks, char ret[64], struct error *err) _warn_unused_;
+
+/* --- context.c: a context of libcryptsetup, and what it says when something fails --- */
+
+struct crypt_device;
+
+struct lib {
+        struct crypt_device *cd;
+        char said[120]; /* the last error line, printable ASCII; empty if none */
+};
+
+/* A context on an open file, for lib_free(). */
+int lib_new(int fd, struct lib **ret, struct error *err) _warn_unused_;
+struct lib *lib_free(struct lib *c);
+DEFINE_CLEANUP(struct lib *, lib_free);
+
+/* Fills in "what: words of libcryptsetup". Return: @errnum. */
+int lib_fault(const struct lib *c, int errnum, const char *what, struct error *err);
+
+/* The PBKDF for a random slot secret. It's also the digest's. */
+int lib_set_pbkdf(struct lib *c, struct error *err) _warn_unused_;
+
+/* --- open.c --- */
+
+struct luks {
+        struct luks_facts facts;
+        struct device disk; /* open for reading */
+        struct copies copies;
+        struct lib *lib;       /* on the memfd */
+        uint32_t areas;        /* bit n: the area of keyslot n is in the memfd */
+        char *dump;            /* of crypt_dump_json() */
+        struct json *metadata; /* the same, parsed */
+};

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/secret.h"
+
+/* luks/ is the only folder that includes <libcryptsetup.h>; no type of it appears in this header.
+ *
+ * A LUKS2 header isn't authenticated, so it's hostile until proven: it's copied once into memory,
+ * checked there as libcryptsetup understood it, and opened from that same copy. Specification:
+ * LUKS2 On-Disk Format 1.1. One `struct luks` and its edits belong to one thread. */
+struct luks;      /* the private copy of one disk's header */
+struct luks_edit; /* a context on the disk itself, for changes to the header that was checked */
+
+enum luks_verdict {
+        LUKS_OK = 0,
+        LUKS_NONE,      /* no LUKS2 header there; the reason says what is */
+        LUKS_REFUSED,   /* a rule, or the pin, refuses the header; the reason names it */
+        LUKS_WRONG_KEY, /* this key doesn't open this slot */
+        LUKS_NO_ROOM,   /* no free slot, area, token or JSON room for what is asked */
+        LUKS_CHANGED,   /* the header on the disk isn't the one that was checked */
+};
+
+/* Why a verdict was not LUKS_OK. The text comes from a hostile header: it's printable ASCII. */
+struct luks_reason {
+        char rule[32];  /* what refused: "cipher", "pin", "json-room" … */
+        char text[200]; /* found and expected, in words */
+};
+
+#define LUKS_SLOTS_MAX 32
+#define LUKS_TOKENS_MAX 32
+#define LUKS_SECRET_SIZE 32 /* bytes of a slot secret of ours */
+
+struct luks_facts {
+        char uuid[40];
+        char cipher[32];         /* "aes-xts-plain64" */
+        uint32_t key_size;       /* of the volume key, bytes */
+        uint32_t sector_size;    /* bytes */
+        uint64_t data_offset;    /* bytes */
+        uint64_t metadata_size;  /* of one of the two copies, bytes */
+        uint64_t keyslots_size;  /* of the area behind them, bytes */
+        uint32_t slots;          /* bit n: keyslot n is used */
+        uint32_t data_slots;     /* … and bound to the digest of the data segment */
+        bool degraded;           /* one copy is damaged, or one update behind: see luks_open() */
+        char degraded_text[120]; /* which, in words */
+        char device[256];        /* the path that was opened */
+};
+
+/**
+ * luks_open() - copy, load and check the header of a disk
+ * @device: a block device or a regular file; opened read-only, never written
+ * @ret:    on LUKS_OK the checked copy, for luks_close(); untouched otherwise
+ * @why:    filled in on every other verdict
+ *
+ * Reads both copies of the header once, under libcryptsetup's own lock, into a memfd; the keyslot
+ * areas later, one by one, as they are opened. The copies must be equal, or one of them damaged, or
+ * one update behind the other (a cut between two writes): then the one that libcryptsetup chose
+ * counts, and luks_facts() says degraded. The rules for everything but keyslots are checked here.
+ *
+ * Return: LUKS_OK, LUKS_NONE, LUKS_REFUSED; or a fault (-ENOENT, -EACCES, -EIO, -ENOMEM …).
+ */
+int luks_open(const char *device, struct luks **ret, struct luks_reason *why,
+              struct error *err) _warn_unused_;
+struct luks *luks_close(struct luks *l);
+DEFINE_CLEANUP(struct luks *, luks_close);
+
+const struct luks_facts *luks_facts(const struct luks *l);
+
+/* The whole metadata as libcryptsetup dumped it, parsed. Borrowed. */
+const struct json *luks_metadata(const struct luks *l);
+
+/* The token with this number, or NULL. Borrowed. */
+const struct json *luks_token(const struct luks *l, unsigned id);
+
+/* Which template a keyslot is held against before it's tried. */
+enum luks_slot_kind {
+        LUKS_SLOT_OURS,    /* exactly what luks_slot_add() makes */
+        LUKS_SLOT_FOREIGN, /* of cryptsetup: PBKDF2, argon2i, argon2id at bounded cost */
+};
+
+/* What is tried on which keyslot. */
+struct luks_key {
+        unsigned slot; /* its number; never "any" */
+        enum luks_slot_kind kind;
+        struct secret *key; /* slot secret or passphrase; borrowed */
+};
+
+/**
+ * luks_slot_open() - recover the volume key with the key of one keyslot
+ * @ret: on LUKS_OK the volume key, the caller's; untouched otherwise
+ *
+ * The slot's area is copied from the disk when it's first opened, and never again. A key that opens
+ * proves little: compare with the pin before the result is used.
+ *
+ * Return: LUKS_OK, LUKS_WRONG_KEY, LUKS_REFUSED; or a fault.
+ */
+int luks_slot_open(struct luks *l, const struct luks_key *key, struct secret **ret,
+                   struct luks_reason *why, struct error *err) _warn_unused_;
+
+/* --- the pin: what the header must be, in the words of whoever holds a key of ours --- */
+
+#define LUKS_PIN_RULES 1
+#define LUKS_MAC_SIZE 32
+
+struct luks_pin {
+        uint32_t rules;             /* LUKS_PIN_RULES: version of the covered form */
+        uint8_t mac[LUKS_MAC_SIZE]; /* over the covered form with our keyslot, by the slot secret */
+        uint8_t vmac[LUKS_MAC_SIZE]; /* over the same without it, by the volume key */
+        uint8_t vk[LUKS_MAC_SIZE];   /* of the volume key, by the slot secret */
+};
+
+/* The covered form in canonical JSON, for free(): uuid, segments, config (json_size, keyslots_size,
+ * requirements), the digest of the data segment without its list of keyslots, the SHA-256 of each
+ * escrow token in order, and, where @slot isn't negative, that keyslot without its priority. */
+int luks_covered(const struct luks *l, int slot, char **ret, struct error *err) _warn_unused_;
+
+int luks_pin_make(const struct luks *l, unsigned slot, struct secret *slot_secret,
+                  struct secret *volume_key, struct luks_pin *ret, struct error *err) _warn_unused_;
+
+/* Before the slot is opened. Return: LUKS_OK, LUKS_REFUSED ("pin"); or a fault. */
+int luks_pin_check(const struct luks *l, unsigned slot, struct secret *slot_secret,
+                   const struct luks_pin *pin, struct luks_reason *why,
+                   struct error *err) _warn_unused_;
+
+/* Once it was: the volume key is the pinned one, and both MACs agree. Return: as above. */
+int luks_pin_check_key(const struct luks *l, struct secret *slot_secret, struct secret *volume_key,
+                       const struct luks_pin *pin, struct luks_reason *why,
+                       struct error *err) _warn_unused_;
+
+/* --- changes --- */
+
+/**
+ * luks_edit() - open the disk itself for changes to its header
+ * @l: the checked copy; borrowed for as long as the edit lives
+ *
+ * Return: LUKS_OK; LUKS_CHANGED where the disk's header isn't @l's byte for byte; or a fault
+ *         (-EROFS, -EACCES …, the disk as it was).
+ */
+int luks_edit(const struct luks *l, struct luks_edit **ret, struct luks_reason *why,
+              struct error *err) _warn_unused_;
+struct luks_edit *luks_edit_close(struct luks_edit *e);
+DEFINE_CLEANUP(struct luks_edit *, luks_edit_close);
+
+/* The header as the last change left it, read back from the disk. Borrowed, until the next change.
+ */
+struct luks *luks_edit_result(struct luks_edit *e);
+
+/* What a change needs, checked before the first byte is written. */
+struct luks_need {
+        bool slot;   /* a free keyslot, and an area for one of ours */
+        bool token;  /* a free token number */
+        size_t json; /* bytes of compact JSON that come on top */
+};
+
+/* Return: LUKS_OK, and the free numbers in @ret_slot and @ret_token (each may be NULL);
+ * LUKS_NO_ROOM. */
+int luks_room(const struct luks *l, const struct luks_need *need, unsigned *ret_slot,
+              unsigned *ret_token, struct luks_reason *why, struct error *err) _warn_unused_;
+
+/* Each of these is one commit: libcryptsetup writes both copies, then we fsync the disk ourselves,
+ * read both copies back through another descriptor and compare them with what was meant
+ * (libcryptsetup drops errors of fsync). After a fault the state of the disk is unknown but sound:
+ * close the edit, open the disk again. Return: 0; or a fault. */
+int luks_slot_add(struct luks_edit *e, unsigned slot, struct secret *volume_key,
+                  struct secret *slot_secret, struct error *err) _warn_unused_;
+int luks_slot_remove(struct luks_edit *e, unsigned slot, struct error *err) _warn_unused_;
+int luks_token_set(struct luks_edit *e, unsigned id, const struct json *token,
+                   struct error *err) _warn_unused_;
+int luks_token_remove(struct luks_edit *e, unsigned id, struct error *err) _warn_unused_;
+
+/* --- new disks --- */
+
+/* Looks for any signature that libblkid knows (file systems, RAID, partition tables, LUKS …).
+ * Return: 0 where there is none; 1 where there is one, with its name in @ret; or a fault. */
+int luks_probe(const char *device, char ret[64], struct error *err) _warn_unused_;
+
+/**
+ * luks_format() - write a new LUKS2 header, without any key
+ * @device:     probed before by the caller
+ * @volume_key: 64 bytes (aes-xts-plain64, two keys of 256 bits)
+ * @ret:        on LUKS_OK an edit on the new header
+ *
+ * Metadata areas of 64 KiB, so that tokens have room; data from 16 MiB on; sectors of 4096 bytes
+ * where the device's size allows, else 512.
+ *
+ * Return: LUKS_OK; LUKS_REFUSED (too small …); or a fault.
+ */
+int luks_format(const char *device, struct secret *volume_key, struct luks_edit **ret,
+                struct luks_reason *why, struct error *err) _warn_unused_;
+
+/* --- device-mapper --- */
+
+/* Whether this kernel has device-mapper. */
+bool luks_have_dm(void);
+
+/* Makes /dev/mapper/@name from the checked copy with the proven volume key. Persistent flags in the
+ * header are ignored. Return: 0; -EEXIST, -ENODEV (no device-mapper), -EIO … */
+int luks_activate(struct luks *l, const char *name, struct secret *volume_key,
+                  struct error *err) _warn_unused_;
+
+/* Return: 0; -ENODEV (no device-mapper), -ENOENT (not active), -EBUSY (in use), -EIO … */
+int luks_deactivate(const char *name, struct error *err) _warn_unused_;
+
+/* Whether /dev/mapper/@name is an active mapping. */
+bool luks_is_active(const char *name);

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "luks/luks.h"
+#include "tests/image.h"
+
+/* Stands in for the one of the C library, in libcryptsetup too: there a failure is dropped. */
+static struct {
+        int errnum;                /* what the next fsync()s fail with; 0: they don't */
+        const struct image *image; /* whose header a host changes right after the next fsync() */
+        unsigned calls;
+} on_fsync;
+
+int fsync(int fd) {
+        const struct image *image = on_fsync.image;
+        long r;
+
+        on_fsync.calls++;
+        if (on_fsync.errnum) {
+                errno = on_fsync.errnum;
+                return -1;
+        }
+        r = syscall(SYS_fsync, fd);
+        /* The third of a commit is ours: libcryptsetup calls it once for each copy. */
+        if (image && on_fsync.calls == 3)
+                image_forge_value(image, IMAGE_BOTH, "config.flags", "[\"allow-discards\"]");
+        return (int) r;
+}
+
+struct fixture {
+        struct image image;
+        struct secret *volume_key, *slot_secret;
+        struct luks *luks;
+        struct luks_edit *edit;
+        struct json *token;
+};
+
+#define TOKEN "{\"type\":\"diskseal\",\"keyslots\":[],\"v\":1}"
+
+static struct luks *open_ok(const struct image *i) {
+        struct luks *l = NULL;
+        struct luks_reason why = { 0 };
+        struct error err = { 0 };
+
+        if (luks_open(i->path, &l, &why, &err) != LUKS_OK)
+                fail_msg("%s: %s %s", why.rule, why.text, err.text);
+        return l;
+}
+
+static struct luks_edit *edit_ok(const struct luks *l) {
+        struct luks_edit *e = NULL;
+        struct luks_reason why = { 0 };
+        struct error err = { 0 };
+
+        if (luks_edit(l, &e, &why, &err) != LUKS_OK)
+                fail_msg("%s: %s %s", why.rule, why.text, err.text);
+        return e;
+}
+
+static int setup(void **state) {
+        static struct fixture f;
+        struct luks_reason why = { 0 };
+        struct error err = { 0 };
+
+        memset(&on_fsync, 0, sizeof(on_fsync));
+        memset(&f, 0, sizeof(f));
+        image_make(&f.image, IMAGE_SIZE);
+        f.volume_key = image_random(64);
+        f.slot_secret = image_random(LUKS_SECRET_SIZE);
+        f.token = image_parse(TOKEN);
+        if (luks_format(f.image.path, f.volume_key, &f.edit, &why, &err) != LUKS_OK)
+                fail_msg("%s: %s %s", why.rule, why.text, err.text);
+        f.edit = luks_edit_close(f.edit);
+        f.luks = open_ok(&f.image);
+        *state = &f;
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct fixture *f = *state;
+
+        f->edit = luks_edit_close(f->edit);
+        f->luks = luks_close(f->luks);
+        f->volume_key = secret_free(f->volume_key);
+        f->slot_secret = secret_free(f->slot_secret);
+        f->token = json_free(f->token);
+        image_done(&f->image);
+        return 0;
+}
+
+static int opens(struct luks *l, unsigned slot, struct secret *key) {
+        const struct luks_key k = { slot, LUKS_SLOT_OURS, key };
+        _cleanup_(secret_freep) struct secret *got = NULL;
+        struct luks_reason why = { 0 };
+        struct error err = { 0 };
+
+        return luks_slot_open(l, &k, &got, &why, &err);
+}
+
+static void done(int r, const struct error *err) {
+        if (r != 0)
+                fail_msg("%d %s", r, err->text);
+        assert_int_equal(err->errnum, 0);
+}
+
+static void test_each_change_is_on_the_disk(void **state) {
+        struct fixture *f = *state;
+        struct error err = { 0 };
+        struct luks *now;
+
+        f->edit = edit_ok(f->luks);
+        assert_int_equal(luks_facts(luks_edit_result(f->edit))->slots, 0);
+        done(luks_slot_add(f->edit, 3, f->volume_key, f->slot_secret, &err), &err);
+        now = luks_edit_result(f->edit);
+        assert_int_equal(luks_facts(now)->slots, 8);
+        assert_int_equal(luks_facts(now)->data_slots, 8);
+        assert_int_equal(opens(now, 3, f->slot_secret), LUKS_OK);
+        assert_int_equal(image_cryptsetup_opens(&f->image, f->slot_secret), 0);
+
+        done(luks_token_set(f->edit, 9, f->token, &err), &err);
+        assert_true(json_equal(luks_token(luks_edit_result(f->edit), 9), f->token));
+        image_set(f->token, "keyslots", "[\"3\"]");
+        done(luks_token_set(f->edit, 9, f->token, &err), &err);
+        assert_true(json_equal(luks_token(luks_edit_result(f->edit), 9), f->token));
+
+        done(luks_slot_remove(f->edit, 3, &err), &err);
+        now = luks_edit_result(f->edit);
+        assert_int_equal(luks_facts(now)->slots, 0);
+        assert_int_equal(opens(now, 3, f->slot_secret), LUKS_REFUSED);
+        assert_int_not_equal(image_cryptsetup_opens(&f->image, f->slot_secret), 0);
+        assert_non_null(luks_token(now, 9)); /* that's the caller's to remove */
+        done(luks_token_remove(f->edit, 9, &err), &err);
+        assert_null(luks_token(luks_edit_result(f->edit), 9));
+        assert_false(luks_facts(luks_edit_result(f->edit))->degraded);
+}
+
+static void test_data_and_older_copies_stay_as_they_are(void **state) {
+        struct fixture *f = *state;
+        uint8_t before[SHA256_SIZE], after[SHA256_SIZE];
+        struct error err = { 0 };
+
+        f->edit = edit_ok(f->luks);
+        image_sum(&f->image, 16 << 20, before);
+        done(luks_slot_add(f->edit, 0, f->volume_key, f->slot_secret, &err), &err);
+        done(luks_token_set(f->edit, 0, f->token, &err), &err);
+        done(luks_slot_remove(f->edit, 0, &err), &err);
+        image_sum(&f->image, 16 << 20, after);
+        assert_memory_equal(before, after, sizeof(before));
+        assert_int_equal(luks_facts(f->luks)->slots, 0);
+        assert_null(luks_token(f->luks, 0));
+}
+
+static void test_what_makes_no_sense_is_refused_without_a_write(void **state) {
+        struct fixture *f = *state;
+        uint8_t before[SHA256_SIZE], after[SHA256_SIZE];
+        struct error err = { 0 };
+
+        f->edit = edit_ok(f->luks);
+        done(luks_slot_add(f->edit, 0, f->volume_key, f->slot_secret, &err), &err);
+        image_sum(&f->image, 0, before);
+        assert_int_equal(luks_slot_add(f->edit, 0, f->volume_key, f->slot_secret, &err), -EEXIST);
+        assert_int_equal(luks_slot_add(f->edit, 32, f->volume_key, f->slot_secret, &err), -EEXIST);
+        assert_int_equal(luks_slot_remove(f->edit, 1, &err), -ENOENT);
+        assert_int_equal(luks_slot_remove(f->edit, UINT32_MAX, &err), -ENOENT);
+        assert_int_equal(luks_token_set(f->edit, 32, f->token, &err), -EINVAL);
+        assert_int_equal(luks_token_set(f->edit, UINT32_MAX, f->token, &err), -EINVAL);
+        assert_int_equal(luks_token_remove(f->edit, 0, &err), -ENOENT);
+        assert_int_equal(luks_token_remove(f->edit, UINT32_MAX, &err), -ENOENT);
+        image_sum(&f->image, 0, after);
+        assert_memory_equal(before, after, sizeof(before));
+}
+
+static void test_another_volume_key_gets_no_keyslot(void **state) {
+        struct fixture *f = *state;
+        _cleanup_(secret_freep) struct secret *other = image_random(64);
+        uint8_t before[SHA256_SIZE], after[SHA256_SIZE];
+        struct error err = { 0 };
+
+        f->edit = edit_ok(f->luks);
+        image_sum(&f->image, 0, before);
+        assert_true(luks_slot_add(f->edit, 0, other, f->slot_secret, &err) < 0);
+        assert_non_null(strstr(err.text, "Volume key does not match"));
+        image_sum(&f->image, 0, after);
+        assert_memory_equal(before, after, sizeof(before));
+}
+
+/* Whatever changed since it was checked, luks_edit() says so and leaves the disk alone. */
+static void is_changed(struct fixture *f) {
+        struct luks_reason why = { 0 };
+        struct error err = { 0 };
+        uint8_t before[SHA256_SIZE], after[SHA256_SIZE];
+
+        image_sum(&f->image, 0, before);
+        assert_int_equal(luks_edit(f->luks, &f->edit, &why, &err), LUKS_CHANGED);
+        assert_null(f->edit);
+        assert_int_equal(err.errnum, 0);
+        image_sum(&f->image, 0, after);
+        assert_memory_equal(before, after, sizeof(before));
+}
+
+static void test_a_header_that_changed_is_not_edited(void **state) {
+        struct fixture *f = *state;
+
+        image_forge_value(&f->image, IMAGE_BOTH, "segments.0.sector_size", "512");
+        is_changed(f);
+        image_forge_value(&f->image, IMAGE_BOTH, "segments.0.sector_size", "4096");
+        image_forge(&f->image, IMAGE_BOTH, NULL, 1); /* the same words, written again */
+        is_changed(f);
+        image_forge(&f->image, IMAGE_BOTH, NULL, -1);
+        image_damage(&f->image, IMAGE_SECOND);
+        is_changed(f);
+        image_damage(&f->image, IMAGE_FIRST);
+        is_changed(f);
+        image_damage(&f->image, IMAGE_BOTH);
+        image_forge_value(&f->image, IMAGE_BOTH, "segments.0.encryption", "\"cipher_null-ecb\"");
+        is_changed(f);
+        image_forge_value(&f->image, IMAGE_BOTH, "segments.0.encryption", "\"aes-xts-plain64\"");
+        f->edit = edit_ok(f->luks);
+}
+
+static void test_another_disk_at_the_path_is_not_edited(void **state) {
+        struct fixture *f = *state;
+        char other[100];
+        const char *const copy[] = { "cp", "--sparse=always", f->image.path, other, NULL };
+
+        (void) snprintf(other, sizeof(other), "%s/key", f->image.dir);
+        assert_int_equal(image_run(copy), 0);
+        assert_int_equal(rename(other, f->image.path), 0);
+        is_changed(f);
+}
+
+static void test_a_change_in_between_is_a_fault(void **state) {
+        struct fixture *f = *state;
+        uint8_t before[SHA256_SIZE], after[SHA256_SIZE];
+        struct error err = { 0 };
+
+        f->edit = edit_ok(f->luks);
+        image_forge(&f->image, IMAGE_BOTH, NULL, 1);
+        image_sum(&f->image, 0, before);
+        assert_true(luks_token_set(f->edit, 0, f->token, &err) < 0);
+        assert_non_null(strstr(err.text, "concurrent"));
+        image_sum(&f->image, 0, after);
+        assert_memory_equal(before, after, sizeof(before));
+}
+
+static void test_a_failing_fsync_is_a_fault(void **state) {
+        struct fixture *f = *state;
+        struct error err = { 0 };
+
+        f->edit = edit_ok(f->luks);
+        on_fsync.errnum = EIO;
+        assert_int_equal(luks_token_set(f->edit, 0, f->token, &err), -EIO);
+        assert_non_null(strstr(err.text, "durable"));
+        assert_true(on_fsync.calls >= 3); /* libcryptsetup's own failed as well */
+
+        /* And then nobody builds on it. */
+        on_fsync.errnum = 0;
+        assert_int_equal(luks_slot_add(f->edit, 0, f->volume_key, f->slot_secret, &err), -ESTALE);
+        assert_int_equal(luks_token_set(f->edit, 0, f->token, &err), -ESTALE);
+        assert_int_equal(luks_slot_remove(f->edit, 0, &err), -ESTALE);
+        assert_int_equal(luks_token_remove(f->edit, 0, &err), -ESTALE);
+        f->edit = luks_edit_close(f->edit);
+        f->luks = luks_close(f->luks);
+        f->luks = open_ok(&f->image);
+        f->edit = edit_ok(f->luks);
+        err = (struct error){ 0 };
+        done(luks_slot_add(f->edit, 0, f->volume_key, f->slot_secret, &err), &err);
+}
+
+static void test_what_reads_back_otherwise_is_a_fault(void **state) {
+        struct fixture *f = *state;
+        struct error err = { 0 };
+
+        f->edit = edit_ok(f->luks);
+        on_fsync.calls = 0;
+        on_fsync.image = &f->image;
+        assert_int_equal(luks_token_set(f->edit, 0, f->token, &err), -EIO);
+        assert_non_null(strstr(err.text, "isn't what was written"));
+}
+
+static void test_a_format_that_does_not_last_is_a_fault(void **state) {
+        struct fixture *f = *state;
+        struct luks_reason why = { 0 };
+        struct error err = { 0 };
+
+        on_fsync.errnum = EIO;
+        assert_int_equal(luks_format(f->image.path, f->volume_key, &f->edit, &why, &err), -EIO);
+        assert_null(f->edit);
+}
+
+static void mended(struct fixture *f) {
+        struct error err = { 0 };
+
+        f->luks = luks_close(f->luks);
+        f->luks = open_ok(&f->image);
+        assert_true(luks_facts(f->luks)->degraded);
+        f->edit = edit_ok(f->luks);
+        assert_false(luks_facts(luks_edit_result(f->edit))->degraded);
+        done(luks_token_set(f->edit, 0, f->token, &err), &err);
+        f->edit = luks_edit_close(f->edit);
+        f->luks = luks_close(f->luks);
+        f->luks = open_ok(&f->image);
+        assert_false(luks_facts(f->luks)->degraded);
+}
+
+static void test_the_next_write_mends_a_degraded_header(void **state) {
+        struct fixture *f = *state;
+
+        image_damage(&f->image, IMAGE_FIRST);
+        mended(f);
+        image_damage(&f->image, IMAGE_SECOND);
+        mended(f);
+        image_forge(&f->image, IMAGE_FIRST, NULL, 1);
+        mended(f);
+}
+
+static int as_nobody(const struct image *i) {
+        _cleanup_(luks_closep) struct luks *l = NULL;
+        struct luks_edit *e = NULL;
+        struct luks_reason why = { 0 };
+        struct error err = { 0 };
+
+        if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
+                return 1;
+        if (luks_open(i->path, &l, &why, &err) != LUKS_OK)
+                return 2;
+        if (luks_edit(l, &e, &why, &err) != -EACCES)
+                return 3;
+        return e != NULL || err.errnum != -EACCES || !strstr(err.text, "for writing") ? 4 : 0;
+}
+
+static void test_a_disk_that_cannot_be_written_stays_as_it_is(void **state) {
+        struct fixture *f = *state;
+        uint8_t before[SHA256_SIZE], after[SHA256_SIZE];
+        int status;
+        pid_t pid;
+
+        if (geteuid() != 0)
+                skip();
+        assert_int_equal(chmod(f->image.dir, 0755), 0);
+        assert_int_equal(chmod(f->image.path, 0444), 0);
+        image_sum(&f->image, 0, before);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+                _exit(as_nobody(&f->image));
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        image_sum(&f->image, 0, after);
+        assert_memory_equal(before, after, sizeof(before));
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(test_each_change_is_on_the_disk),
+                TEST(test_data_and_older_copies_stay_as_they_are),
+                TEST(test_what_makes_no_sense_is_refused_without_a_write),
+                TEST(test_another_volume_key_gets_no_keyslot),
+                TEST(test_a_header_that_changed_is_not_edited),
+                TEST(test_another_disk_at_the_path_is_not_edited),
+                TEST(test_a_change_in_between_is_a_fault),
+                TEST(test_a_failing_fsync_is_a_fault),
+                TEST(test_what_reads_back_otherwise_is_a_fault),
+                TEST(test_a_format_that_does_not_last_is_a_fault),
+                TEST(test_the_next_write_mends_a_degraded_header),
+                TEST(test_a_disk_that_cannot_be_written_stays_as_it_is),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
