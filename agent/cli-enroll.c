@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/cli.h"
+#include "keys/token.h"
+
+static int read_args(struct cli *cli, struct op_enroll *ret) {
+        const char *pcrs = cli_value(cli, "pcrs");
+
+        *ret = (struct op_enroll){ .device = cli->arg[0],
+                                   .name = cli_value(cli, "name"),
+                                   .role = cli_value(cli, "role"),
+                                   .kek = cli_value(cli, "kek") };
+        if (!ret->role)
+                ret->role = ROLE_DATA;
+        if (!ret->kek)
+                ret->kek = KEK_DEFAULT;
+        if (!ret->name)
+                return cli_usage(cli, "--name is missing");
+        if (!name_valid(ret->name))
+                return cli_usage(cli, "--name: 1 to 32 of a-z A-Z 0-9 _ . -, a letter or digit "
+                                      "first");
+        if (!name_valid(ret->kek))
+                return cli_usage(cli, "--kek: 1 to 32 of a-z A-Z 0-9 _ . -, a letter or digit "
+                                      "first");
+        if (!role_valid(ret->role))
+                return cli_usage(cli, "--role: os or data");
+        if (pcrs && !pcr_mask_parse(pcrs, &ret->pcr_mask))
+                return cli_usage(cli, "--pcrs: numbers from 0 to 23, as in 7 or 0,2,7");
+        return -1;
+}
+
+/* Asks on the terminal, never on a pipe: what is piped in may be meant for something else. */
+static bool confirmed(const struct op_enroll *args) {
+        char answer[8] = "";
+
+        fprintf(stderr,
+                "This writes a new LUKS2 header to %s. Whatever is there is lost.\n"
+                "Type yes to go on: ",
+                args->device);
+        return fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0;
+}
+
+static struct json *as_json(const struct op_enroll *args, const struct op_enrolled *e) {
+        _cleanup_(json_freep) struct json *o = json_new_object(), *kek = json_new_object();
+        char pcrs[PCR_TEXT_MAX];
+
+        pcr_mask_format(e->pcr_mask, pcrs);
+        if (!json_add_string(kek, "name", e->kek) || !json_add_uint(kek, "version", e->version) ||
+            !json_add_bool(kek, "new", e->kek_is_new) || !json_add_string(kek, "pcrs", pcrs) ||
+            !json_add_string(o, "result", "done") || !json_add_string(o, "name", args->name) ||
+            !json_add_string(o, "uuid", e->facts.uuid) ||
+            !json_add_string(o, "device", args->device) ||
+            !json_add_string(o, "role", args->role) ||
+            !json_add_string(o, "cipher", e->facts.cipher) || !json_add_uint(o, "slot", e->slot) ||
+            !json_add(o, "kek", TAKE(kek)))
+                return NULL;
+        return TAKE(o);
+}
+
+static int print_result(const struct cli *cli, const struct op_enroll *args,
+                        const struct op_enrolled *e, const char *did) {
+        char pcrs[PCR_TEXT_MAX];
+
+        if (cli->json)
+                return cli_print_json(as_json(args, e));
+        pcr_mask_format(e->pcr_mask, pcrs);
+        cli_say(cli, "  %s %s %s (UUID %s)", args->name, did, args->device, e->facts.uuid);
+        cli_say(cli, "  %s, %u-bit key, %u-byte sectors; keyslot %u", e->facts.cipher,
+                e->facts.key_size * 8, e->facts.sector_size, e->slot);
+        cli_say(cli, "  KEK %s v%u%s, sealed to PCR %s", e->kek, e->version,
+                e->kek_is_new ? " (new)" : "", pcrs);
+        return EXIT_DONE;
+}
+
+static int print_plan(const struct cli *cli, const struct op_enroll *args, bool format) {
+        _cleanup_(json_freep) struct json *o = NULL;
+
+        if (cli->json) {
+                o = json_new_object();
+                if (!json_add_string(o, "result", "would-do") ||
+                    !json_add_string(o, "name", args->name))
+                        return cli_print_json(NULL);
+                return cli_print_json(TAKE(o));
+        }
+        cli_say(cli, "would do, in this order:");
+        cli_say(cli, "  1  open KEK %s in the TPM, or create its version 1", args->kek);
+        if (format)
+                cli_say(cli, "  2  write a new LUKS2 header to %s, 16 MiB at its head",
+                        args->device);
+        else
+                cli_say(cli, "  2  nothing to the data of %s; its passphrase stays", args->device);
+        cli_say(cli, "  3  write a pending token, a keyslot, then the token bound to it");
+        cli_say(cli, "  4  record %s in the state", args->name);
+        return EXIT_DONE;
+}
+
+static int run_format(struct cli *cli) {
+        struct op_enroll args;
+        struct op_enrolled e = { 0 };
+        struct refusal why = { 0 };
+        struct error err = { 0 };
+        int r = read_args(cli, &args);
+
+        if (r >= 0)
+                return r;
+        if (!cli->dry_run && !cli_value(cli, "yes")) {
+                r = op_format_check(&args, &why, &err);
+                if (r == OUTCOME_DONE && (!isatty(STDIN_FILENO) || !confirmed(&args)))
+                        r = refusal_set(&why, REFUSAL_UNCONFIRMED,
+                                        "%s was not formatted: not confirmed", args.device);
+                if (r != OUTCOME_DONE)
+                        return cli_failed(cli, r, &why, &err);
+        }
+        r = op_format(&cli->context, &args, &e, &why, &err);
+        if (r != OUTCOME_DONE)
+                return cli_failed(cli, r, &why, &err);
+        return cli->dry_run ? print_plan(cli, &args, true)
+                            : print_result(cli, &args, &e, "is the new disk on");
+}
+
+static int run_adopt(struct cli *cli) {
+        struct op_enroll args;
+        struct op_enrolled e = { 0 };
+        struct refusal why = { 0 };
+        struct error err = { 0 };
+        int r = read_args(cli, &args);
+
+        if (r >= 0)
+                return r;
+        args.key_file = cli_value(cli, "key-file");
+        if (!args.key_file)
+                return cli_usage(cli, "--key-file is missing: adopting opens the disk once");
+        r = op_adopt(&cli->context, &args, &e, &why, &err);
+        if (r != OUTCOME_DONE)
+                return cli_failed(cli, r, &why, &err);
+        if (cli->dry_run)
+                return print_plan(cli, &args, false);
+        r = print_result(cli, &args, &e, "is now also what opens");
+        cli_say(cli, "  Keyslot %u, which the key file opened, stays.", e.foreign_slot);
+        return r;
+}
+
+static const struct cli_option format_options[] = {
+        { "name", 'N', "NAME", "what to call the disk, here and in /dev/mapper" },
+        { "role", 0, "ROLE", "os or data (data)" },
+        { "kek", 0, "NAME", "the KEK that is to protect it (default)" },
+        { "pcrs", 0, "LIST", "PCRs to seal a new KEK to (7)" },
+        { "yes", 'y', NULL, "don't ask" },
+        { 0 },
+};
+
+const struct cli_verb verb_format = {
+        .name = "format",
+        .synopsis = "DEVICE --name=NAME [--role=os|data] [--kek=NAME] [--pcrs=LIST] [--yes]",
+        .summary = "Make a new encrypted disk on a device that shows no signature",
+        .args_min = 1,
+        .args_max = 1,
+        .options = format_options,
+        .examples = { "diskseal format /dev/vdb --name data1",
+                      "diskseal format disk.img --name root --role os --pcrs 4,7 --yes" },
+        .run = run_format,
+};
+
+static const struct cli_option adopt_options[] = {
+        { "name", 'N', "NAME", "what to call the disk, here and in /dev/mapper" },
+        { "key-file", 'k', "FILE", "its passphrase, all bytes of the file; - for standard input" },
+        { "role", 0, "ROLE", "os or data (data)" },
+        { "kek", 0, "NAME", "the KEK that is to protect it (default)" },
+        { "pcrs", 0, "LIST", "PCRs to seal a new KEK to (7)" },
+        { 0 },
+};
+
+const struct cli_verb verb_adopt = {
+        .name = "adopt",
+        .synopsis = "DEVICE --name=NAME --key-file=FILE [--role=os|data] [--kek=NAME] "
+                    "[--pcrs=LIST]",
+        .summary = "Take an existing LUKS2 disk over; its own key stays",
+        .args_min = 1,
+        .args_max = 1,
+        .options = adopt_options,
+        .examples = { "diskseal adopt /dev/vdc --name logs --key-file pass.txt",
+                      "printf %s \"$PASS\" | diskseal adopt old.img --name old --key-file -" },
+        .run = run_adopt,
+};

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/cli.h"
+
+static size_t disks_of(const struct op_status *s, const char *kek) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < s->disks; i++)
+                n += strcmp(s->disk[i].known.kek, kek) == 0;
+        return n;
+}
+
+static struct json *list_json(const struct op_status *s) {
+        _cleanup_(json_freep) struct json *o = json_new_object(), *keks = json_new_array();
+
+        for (size_t i = 0; i < s->keks; i++) {
+                struct json *k;
+
+                if (!s->kek[i].has_current)
+                        continue;
+                k = cli_kek_json(&s->kek[i]);
+                if (!json_append(keks, k) ||
+                    !json_add_uint(k, "disks", disks_of(s, s->kek[i].name)))
+                        return NULL;
+        }
+        return json_add(o, "kek", TAKE(keks)) ? TAKE(o) : NULL;
+}
+
+static void list_table(const struct cli *cli, const struct op_status *s) {
+        static const char *const heads[] = {
+                "KEK", "VERSION", "PROVIDER", "CREATED", "PCR", "DISKS"
+        };
+        _cleanup_(table_freep) struct table *t = table_new(ARRAY_SIZE(heads), heads);
+        char pcrs[PCR_TEXT_MAX];
+
+        for (size_t i = 0; i < s->keks; i++) {
+                const struct kek_record *k = &s->kek[i];
+
+                if (!k->has_current)
+                        continue;
+                pcr_mask_format(k->current.steps.step[0].pcr_mask, pcrs);
+                table_cell(t, TONE_PLAIN, "%s", k->name);
+                if (k->has_staged)
+                        table_cell(t, TONE_WARN, "%u, %u staged", k->current.version,
+                                   k->staged.version);
+                else
+                        table_cell(t, TONE_PLAIN, "%u", k->current.version);
+                table_cell(t, TONE_PLAIN, "tpm");
+                table_cell(t, TONE_PLAIN, "%s", k->current_created);
+                table_cell(t, TONE_PLAIN, "%s", pcrs);
+                table_cell(t, TONE_PLAIN, "%zu", disks_of(s, k->name));
+        }
+        table_print(t, cli);
+}
+
+static int run(struct cli *cli) {
+        _cleanup_(op_status_done) struct op_status s = { 0 };
+        struct error err = { 0 };
+        int r;
+
+        if (strcmp(cli->arg[0], "list") != 0)
+                return cli_usage(cli, "kek has no '%s'", cli->arg[0]);
+        r = op_status_known(&cli->context, &s, &err);
+        if (r != OUTCOME_DONE)
+                return cli_failed(cli, r, NULL, &err);
+        if (cli->json)
+                return cli_print_json(list_json(&s));
+        if (s.keks == 0)
+                cli_say(cli, "  no KEK yet: diskseal format and diskseal adopt make the first");
+        else if (!cli->quiet)
+                list_table(cli, &s);
+        return EXIT_DONE;
+}
+
+static const struct cli_option options[] = { { 0 } };
+
+const struct cli_verb verb_kek = {
+        .name = "kek",
+        .synopsis = "list",
+        .summary = "Show the key-encrypting keys that are known here",
+        .args_min = 1,
+        .args_max = 1,
+        .options = options,
+        .examples = { "diskseal kek list", "diskseal kek list --json" },
+        .run = run,
+};

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/cli.h"
+
+static const char *state_word(enum disk_state s) {
+        static const char *const words[] = { [DISK_OPEN] = "open",
+                                             [DISK_LOCKED] = "locked",
+                                             [DISK_ABSENT] = "absent",
+                                             [DISK_REFUSED] = "refused" };
+
+        return words[s];
+}
+
+static const char *slot_role(const struct op_status_disk *d, unsigned slot) {
+        return d->kek[0] && slot == d->slot ? "agent" : "foreign";
+}
+
+static struct json *slots_json(const struct op_status_disk *d) {
+        _cleanup_(json_freep) struct json *slots = json_new_array();
+
+        for (unsigned n = 0; n < LUKS_SLOTS_MAX; n++) {
+                struct json *o;
+
+                if (!(d->facts.slots & (1u << n)))
+                        continue;
+                o = json_new_object();
+                if (!json_append(slots, o) || !json_add_uint(o, "slot", n) ||
+                    !json_add_string(o, "role", slot_role(d, n)))
+                        return NULL;
+        }
+        return TAKE(slots);
+}
+
+static struct json *disk_json(const struct op_status_disk *d) {
+        _cleanup_(json_freep) struct json *o = json_new_object(), *kek = json_new_object();
+
+        if (!json_add_string(kek, "name", d->kek[0] ? d->kek : d->known.kek) ||
+            !json_add_uint(kek, "version", d->version) ||
+            (d->staged && !json_add_uint(kek, "staged", d->staged)) ||
+            !json_add_string(o, "name", d->known.name) ||
+            !json_add_string(o, "uuid", d->known.uuid) ||
+            !json_add_string(o, "device", d->known.device) ||
+            !json_add_string(o, "state", state_word(d->state)) ||
+            !json_add_string(o, "role", d->known.role) ||
+            !json_add_string(o, "cipher", d->facts.cipher) || !json_add(o, "kek", TAKE(kek)) ||
+            !json_add(o, "keyslots", slots_json(d)) || !json_add_string(o, "header", d->header) ||
+            (d->reason[0] && !json_add_string(o, "reason", d->reason)))
+                return NULL;
+        return TAKE(o);
+}
+
+struct json *cli_kek_json(const struct kek_record *k) {
+        _cleanup_(json_freep) struct json *o = json_new_object();
+        char pcrs[PCR_TEXT_MAX];
+
+        pcr_mask_format(k->current.steps.step[0].pcr_mask, pcrs);
+        if (!json_add_string(o, "name", k->name) ||
+            !json_add_uint(o, "version", k->current.version) ||
+            (k->has_staged && !json_add_uint(o, "staged", k->staged.version)) ||
+            !json_add_string(o, "provider", "tpm") ||
+            !json_add_string(o, "created", k->current_created) || !json_add_string(o, "pcrs", pcrs))
+                return NULL;
+        return TAKE(o);
+}
+
+static struct json *as_json(const struct op_status *s) {
+        _cleanup_(json_freep) struct json *o = json_new_object(), *keks = json_new_array(),
+                                          *disks = json_new_array(), *tpm = json_new_object();
+
+        for (size_t i = 0; i < s->keks; i++)
+                if (s->kek[i].has_current && !json_append(keks, cli_kek_json(&s->kek[i])))
+                        return NULL;
+        for (size_t i = 0; i < s->disks; i++)
+                if (!json_append(disks, disk_json(&s->disk[i])))
+                        return NULL;
+        if (s->tpm_present ? !json_add_string(tpm, "manufacturer", s->tpm.manufacturer) ||
+                                     !json_add_string(tpm, "vendor", s->tpm.vendor) ||
+                                     !json_add_string(tpm, "pcr_bank", "sha256")
+                           : !json_add_string(tpm, "fault", s->tpm_fault))
+                return NULL;
+        if (!json_add(o, "kek", TAKE(keks)) || !json_add(o, "disks", TAKE(disks)) ||
+            !json_add(o, "tpm", TAKE(tpm)))
+                return NULL;
+        return TAKE(o);
+}
+
+static void print_head(const struct cli *cli, const struct op_status *s) {
+        char pcrs[PCR_TEXT_MAX];
+
+        if (s->tpm_present)
+                cli_say(cli, "  TPM %s %s", s->tpm.manufacturer, s->tpm.vendor);
+        else
+                cli_say(cli, "  no TPM: %s", s->tpm_fault);
+        for (size_t i = 0; i < s->keks; i++) {
+                const struct kek_record *k = &s->kek[i];
+
+                if (!k->has_current)
+                        continue;
+                pcr_mask_format(k->current.steps.step[0].pcr_mask, pcrs);
+                cli_say(cli, "  KEK %s v%u, made %s, sealed to PCR %s%s", k->name,
+                        k->current.version, k->current_created, pcrs,
+                        k->has_staged ? "; a rotation was interrupted: run diskseal rotate" : "");
+        }
+}
+
+static void print_slots(const struct op_status_disk *d, char ret[64]) {
+        size_t used = 0;
+
+        ret[0] = '\0';
+        for (unsigned n = 0; n < LUKS_SLOTS_MAX && used < 48; n++)
+                if (d->facts.slots & (1u << n))
+                        used += (size_t) snprintf(ret + used, 64 - used, "%s%u:%s", used ? " " : "",
+                                                  n, slot_role(d, n));
+        if (!used)
+                (void) snprintf(ret, 64, "-");
+}
+
+static enum table_tone header_tone(const char *header) {
+        return strcmp(header, "refused") == 0    ? TONE_BAD
+               : strcmp(header, "degraded") == 0 ? TONE_WARN
+               : strcmp(header, "verified") == 0 ? TONE_GOOD
+                                                 : TONE_PLAIN;
+}
+
+static void print_disks(const struct cli *cli, const struct op_status *s) {
+        static const char *const heads[] = { "DISK",   "DEVICE", "ROLE",  "STATE",
+                                             "CIPHER", "KEK",    "SLOTS", "HEADER" };
+        _cleanup_(table_freep) struct table *t = table_new(ARRAY_SIZE(heads), heads);
+        char slots[64];
+
+        for (size_t i = 0; i < s->disks; i++) {
+                const struct op_status_disk *d = &s->disk[i];
+
+                print_slots(d, slots);
+                table_cell(t, TONE_PLAIN, "%s", d->known.name);
+                table_cell(t, TONE_PLAIN, "%s", d->known.device);
+                table_cell(t, TONE_PLAIN, "%s", d->known.role);
+                table_cell(t, d->state == DISK_REFUSED ? TONE_BAD : TONE_PLAIN, "%s",
+                           state_word(d->state));
+                table_cell(t, TONE_PLAIN, "%s", d->facts.cipher[0] ? d->facts.cipher : "-");
+                if (d->staged)
+                        table_cell(t, TONE_WARN, "%s v%u, v%u staged", d->kek, d->version,
+                                   d->staged);
+                else if (d->version)
+                        table_cell(t, TONE_PLAIN, "%s v%u", d->kek, d->version);
+                else
+                        table_cell(t, TONE_PLAIN, "%s", d->known.kek);
+                table_cell(t, TONE_PLAIN, "%s", slots);
+                table_cell(t, header_tone(d->header), "%s%s%s", d->header[0] ? d->header : "-",
+                           d->reason[0] ? ": " : "", d->reason);
+        }
+        table_print(t, cli);
+}
+
+static int run(struct cli *cli) {
+        _cleanup_(op_status_done) struct op_status s = { 0 };
+        struct refusal why = { 0 };
+        struct error err = { 0 };
+        int r = op_status(&cli->context, cli->args ? cli->arg : NULL, &s, &why, &err);
+
+        if (r != OUTCOME_DONE)
+                return cli_failed(cli, r, &why, &err);
+        if (cli->json)
+                return cli_print_json(as_json(&s));
+        print_head(cli, &s);
+        if (s.disks == 0)
+                cli_say(cli, "  no disk yet: diskseal format, diskseal adopt");
+        else if (!cli->quiet) {
+                putchar('\n');
+                print_disks(cli, &s);
+        }
+        return EXIT_DONE;
+}
+
+static const struct cli_option options[] = { { 0 } };
+
+const struct cli_verb verb_status = {
+        .name = "status",
+        .synopsis = "[NAME…]",
+        .summary = "Show the disks, their keys and the state of their headers; unseals nothing",
+        .args_max = CLI_ARGS_MAX,
+        .options = options,
+        .examples = { "diskseal status", "diskseal status data1 --json" },
+        .run = run,
+};

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include "agent/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *cli_value(const struct cli *cli, const char *option) {
+        for (unsigned i = 0; cli->verb->options[i].name; i++)
+                if (strcmp(cli->verb->options[i].name, option) == 0)
+                        return cli->value[i];
+        abort(); /* a verb asked for an option that isn't in its own table */
+}
+
+void cli_say(const struct cli *cli, const char *fmt, ...) {
+        va_list ap;
+
+        if (cli->quiet || cli->json)
+                return;
+        va_start(ap, fmt);
+        (void) vprintf(fmt, ap);
+        va_end(ap);
+        putchar('\n');
+}
+
+int cli_print_json(struct json *json) {
+        _cleanup_(json_freep) struct json *owned = json;
+        _cleanup_(freep) char *text = NULL;
+        struct error err = { 0 };
+
+        if (!json || json_text(json, true, &text, &err) < 0) {
+                fprintf(stderr, "diskseal: out of memory\n");
+                return EXIT_FAULT;
+        }
+        printf("%s\n", text);
+        return EXIT_DONE;
+}
+
+int cli_usage(const struct cli *cli, const char *fmt, ...) {
+        va_list ap;
+
+        fprintf(stderr, "diskseal: ");
+        va_start(ap, fmt);
+        (void) vfprintf(stderr, fmt, ap);
+        va_end(ap);
+        if (cli->verb)
+                fprintf(stderr, "\nUsage: diskseal %s %s\nMore: diskseal %s --help\n",
+                        cli->verb->name, cli->verb->synopsis, cli->verb->name);
+        else
+                fprintf(stderr, "\nMore: diskseal --help\n");
+        return EXIT_USAGE;
+}
+
+static void print_refusal_json(const struct refusal *why) {
+        _cleanup_(json_freep) struct json *o = json_new_object(), *details = json_new_array();
+
+        for (unsigned i = 0; i < why->details; i++)
+                if (!json_append_string(details, why->detail[i]))
+                        return;
+        if (json_add_string(o, "result", "refused") &&
+            json_add_string(o, "refusal", refusal_id(why->kind)) &&
+            json_add_string(o, "what", why->what) && json_add(o, "details", TAKE(details)) &&
+            json_add_string(o, "advice", refusal_advice(why->kind)))
+                (void) cli_print_json(TAKE(o));
+}
+
+static int failed_by_refusal(const struct cli *cli, const struct refusal *why) {
+        if (cli->json)
+                print_refusal_json(why);
+        fprintf(stderr, "diskseal: %s.\n", why->what);
+        for (unsigned i = 0; i < why->details; i++)
+                fprintf(stderr, "  %s\n", why->detail[i]);
+        fprintf(stderr, "  The data is safe: nothing on the disk was changed. %s\n",
+                refusal_advice(why->kind));
+        fprintf(stderr, "  See diskseal(8), REFUSALS, %s.\n", refusal_id(why->kind));
+        return EXIT_REFUSED;
+}
+
+/* What to do about a fault, by its kind; the text of the fault says what and why. */
+static const char *fault_advice(int errnum) {
+        switch (-errnum) {
+        case ENODEV: return "Is there a TPM, or device-mapper? See diskseal doctor.";
+        case EROFS:
+        case EACCES:
+        case EPERM: return "Run it with the rights to write there, then again.";
+        case ENOENT: return "Check the path.";
+        case ENOSPC:
+        case EDQUOT: return "Make room, then run it again.";
+        case EBADMSG: return "See diskseal doctor.";
+        case EBUSY: return "Something still uses it: close that first (lsof, dmsetup info).";
+        default: return "Run it again; if it stays, see diskseal doctor.";
+        }
+}
+
+int cli_failed(const struct cli *cli, int outcome, const struct refusal *why,
+               const struct error *err) {
+        if (outcome == OUTCOME_REFUSED)
+                return failed_by_refusal(cli, why);
+
+        if (cli->json) {
+                _cleanup_(json_freep) struct json *o = json_new_object();
+
+                if (json_add_string(o, "result", outcome == -EINTR ? "interrupted" : "fault") &&
+                    json_add_string(o, "what", err->text))
+                        (void) cli_print_json(TAKE(o));
+        }
+        if (outcome == -EINTR) {
+                fprintf(stderr,
+                        "diskseal: %s.\n  Every disk opens as before, nothing is lost. Run it "
+                        "again to finish.\n",
+                        err->text);
+                return EXIT_INTERRUPTED;
+        }
+        fprintf(stderr, "diskseal: %s.\n  The data is safe. %s\n", err->text,
+                fault_advice(outcome));
+        return EXIT_FAULT;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "agent/context.h"
+#include "agent/op.h"
+#include "base/json.h"
+
+/* The command line: a verb is a file with a table of options and a function that calls the
+ * operation and prints its result. Results go to standard output, everything else to standard
+ * error. */
+
+enum { EXIT_DONE = 0, EXIT_FAULT = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3, EXIT_INTERRUPTED = 4 };
+
+struct cli_option {
+        const char *name;
+        char letter;       /* 0: none */
+        const char *value; /* what it takes, for --help; NULL for a switch */
+        const char *help;
+};
+
+#define CLI_OPTIONS_MAX 16
+#define CLI_ARGS_MAX 64
+
+struct cli {
+        struct context context;
+        bool json, quiet, dry_run, colour;
+        unsigned width; /* of the terminal; 0 where there's none, and lines may be long */
+        const struct cli_verb *verb;
+        const char *
+                value[CLI_OPTIONS_MAX]; /* of the verb's options, in their order; "" for a switch */
+        char *arg[CLI_ARGS_MAX + 1];    /* what isn't an option, NULL at the end */
+        unsigned args;
+};
+
+struct cli_verb {
+        const char *name;
+        const char *synopsis; /* behind the name: "DEVICE --name N" */
+        const char *summary;
+        unsigned args_min, args_max;
+        const struct cli_option *options; /* ends with a nameless one */
+        const char *examples[2];
+        int (*run)(struct cli *cli); /* an exit status */
+};
+
+extern const struct cli_verb verb_format, verb_adopt, verb_unlock, verb_lock, verb_remove,
+        verb_rotate, verb_status, verb_kek, verb_policy, verb_doctor;
+
+/* The value of one of the verb's options, or NULL. */
+const char *cli_value(const struct cli *cli, const char *option);
+
+/* Prints what happened to standard error (and with --json to standard output). Return: the exit
+ * status that belongs to @outcome. @safe: the sentence on the data, NULL for the usual one. */
+int cli_failed(const struct cli *cli, int outcome, const struct refusal *why,
+               const struct error *err);
+int cli_usage(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
+/* A line for people, unless -q or --json was given. */
+void cli_say(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
+/* Prints @json, which it frees. NULL: out of memory. Return: an exit status. */
+int cli_print_json(struct json *json);
+
+/* One KEK as status and kek list show it. */
+struct json *cli_kek_json(const struct kek_record *k);
+
+/* --- tables --- */
+
+#define TABLE_COLUMNS_MAX 10
+
+enum table_tone { TONE_PLAIN, TONE_GOOD, TONE_BAD, TONE_WARN, TONE_FAINT };
+
+struct table;
+
+struct table *table_new(unsigned columns, const char *const *heads);
+struct table *table_free(struct table *t);
+DEFINE_CLEANUP(struct table *, table_free);
+/* The next cell, row by row. Cells are cut at 160 bytes. */
+void table_cell(struct table *t, enum table_tone tone, const char *fmt, ...) _printf_(3, 4);
+/* Aligned; what doesn't fit the terminal is cut in the last column; colours on a terminal only. */
+void table_print(const struct table *t, const struct cli *cli);

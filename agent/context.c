@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/context.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/file.h"
+
+void context_done(struct context *c) {
+        context_release_tpm(c);
+        while (c->open > 0)
+                secret_free(c->opened[--c->open].key);
+        close_fdp(&c->lock_fd);
+}
+
+int context_tpm(struct context *c, struct error *err) {
+        return c->tpm ? 0 : tpm_open(c->tcti[0] ? c->tcti : NULL, &c->tpm, err);
+}
+
+void context_release_tpm(struct context *c) {
+        c->tpm = tpm_close(c->tpm);
+}
+
+int context_keep(struct context *c, const struct kek *kek, struct secret *key, struct error *err) {
+        if (c->open == KEKS_OPEN_MAX) {
+                secret_free(key);
+                return error_set(err, -EMFILE, "more than %d KEK versions in one run",
+                                 KEKS_OPEN_MAX);
+        }
+        c->opened[c->open].kek = *kek;
+        c->opened[c->open++].key = key;
+        return 0;
+}
+
+int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
+                struct refusal *why, struct error *err) {
+        struct kek_refusal reason = { 0 };
+        struct secret *key = NULL;
+        int r;
+
+        for (unsigned i = 0; i < c->open; i++)
+                if (kek_equal(&c->opened[i].kek, kek)) {
+                        *ret = c->opened[i].key;
+                        return OUTCOME_DONE;
+                }
+
+        r = context_tpm(c, err);
+        if (r < 0)
+                return r;
+        r = kek_open(c->tpm, kek, &key, &reason, err);
+        if (r < 0)
+                return r;
+        if (r != KEK_OPEN)
+                return refuse_kek(why, subject, kek, r, &reason);
+        r = context_keep(c, kek, key, err);
+        if (r < 0)
+                return r;
+        *ret = key;
+        return OUTCOME_DONE;
+}
+
+int context_lock(struct context *c, struct error *err) {
+        char path[300];
+        int r;
+
+        if (c->lock_fd >= 0)
+                return 0;
+        r = file_mkdir(c->state_dir, 0700, err);
+        if (r < 0)
+                return r;
+        (void) snprintf(path, sizeof(path), "%s/lock", c->state_dir);
+        return file_lock(path, &c->lock_fd, err);
+}
+
+void context_store(const struct context *c, char ret[300]) {
+        (void) snprintf(ret, 300, "%s/keks", c->state_dir);
+}

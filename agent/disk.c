@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/disk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/crypto.h"
+
+void disk_done(struct disk *d) {
+        d->token = token_free(d->token);
+        d->luks = luks_close(d->luks);
+}
+
+const char *disk_subject(const struct disk *d) {
+        return d->token ? d->token->name : luks_facts(d->luks)->device;
+}
+
+bool disk_owns_slot(const struct disk *d) {
+        const struct json *slots;
+        struct error ignored = { 0 };
+
+        return json_get_array(luks_token(d->luks, d->token_id), "keyslots", &slots, &ignored) ==
+                       0 &&
+               json_length(slots) == 1;
+}
+
+static int read_tokens(struct disk *d, struct refusal *why, struct error *err) {
+        for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++) {
+                _cleanup_(token_freep) struct token *t = NULL;
+                struct error bad = { 0 };
+                int r;
+
+                if (!token_is_ours(luks_token(d->luks, id)))
+                        continue;
+                r = token_parse(luks_token(d->luks, id), &t, &bad);
+                if (r == -EBADMSG) {
+                        refusal_set(why, REFUSAL_TOKEN_DAMAGED, "%s: its diskseal token is damaged",
+                                    luks_facts(d->luks)->device);
+                        refusal_detail(why, "token %u: %s", id, bad.text);
+                        return OUTCOME_REFUSED;
+                }
+                if (r < 0) {
+                        *err = bad;
+                        return r;
+                }
+                if (t->state == TOKEN_PENDING) {
+                        d->pending = true;
+                        d->pending_id = id;
+                } else if (!d->token || t->epoch > d->token->epoch) {
+                        token_free(d->token);
+                        d->token = TAKE(t);
+                        d->token_id = id;
+                }
+        }
+        return OUTCOME_DONE;
+}
+
+int disk_load(const char *device, struct disk *ret, struct refusal *why, struct error *err) {
+        _cleanup_(disk_done) struct disk d = DISK_INIT;
+        struct luks_reason reason = { 0 };
+        int r;
+
+        r = luks_open(device, &d.luks, &reason, err);
+        if (r < 0)
+                return r;
+        if (r != LUKS_OK)
+                return refuse_luks(why, device, r, &reason);
+        r = read_tokens(&d, why, err);
+        if (r != OUTCOME_DONE)
+                return r;
+        *ret = d;
+        d = (struct disk) DISK_INIT;
+        return OUTCOME_DONE;
+}
+
+int disk_load_enrolled(const char *device, struct disk *ret, struct refusal *why,
+                       struct error *err) {
+        _cleanup_(disk_done) struct disk d = DISK_INIT;
+        int r = disk_load(device, &d, why, err);
+
+        if (r != OUTCOME_DONE)
+                return r;
+        if (!d.token)
+                return refusal_set(why, REFUSAL_NO_TOKEN,
+                                   "%s is a LUKS2 disk without a diskseal token%s", device,
+                                   d.pending ? ": its adoption was cut off" : "");
+        *ret = d;
+        d = (struct disk) DISK_INIT;
+        return OUTCOME_DONE;
+}
+
+int disk_secret(const struct disk *d, const struct token_entry *entry, struct secret *kek,
+                struct secret **ret, struct refusal *why, struct error *err) {
+        _cleanup_(secret_freep) struct secret *secret = NULL;
+        struct luks_reason reason = { 0 };
+        int r;
+
+        r = token_unwrap(d->token, luks_facts(d->luks)->uuid, entry, kek, &secret, err);
+        if (r < 0)
+                return r;
+        if (r != CRYPTO_GOOD)
+                return refusal_set(
+                        why, REFUSAL_TOKEN_DAMAGED,
+                        "%s stays locked: KEK %s v%u doesn't open its token: altered, or made "
+                        "for another disk",
+                        disk_subject(d), entry->kek.name, entry->kek.version);
+
+        r = luks_pin_check(d->luks, d->token->slot, secret, &d->token->pin, &reason, err);
+        if (r < 0)
+                return r;
+        if (r != LUKS_OK)
+                return refuse_luks(why, disk_subject(d), r, &reason);
+        *ret = TAKE(secret);
+        return OUTCOME_DONE;
+}
+
+int disk_volume_key(struct disk *d, struct secret *slot_secret, struct secret **ret,
+                    struct refusal *why, struct error *err) {
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct luks_reason reason = { 0 };
+        int r;
+
+        r = luks_slot_open(d->luks,
+                           &(struct luks_key){ d->token->slot, LUKS_SLOT_OURS, slot_secret }, &key,
+                           &reason, err);
+        if (r == LUKS_OK)
+                r = luks_pin_check_key(d->luks, slot_secret, key, &d->token->pin, &reason, err);
+        if (r < 0)
+                return r;
+        if (r != LUKS_OK)
+                return refuse_luks(why, disk_subject(d), r, &reason);
+        *ret = TAKE(key);
+        return OUTCOME_DONE;
+}
+
+/* --- enrolment --- */
+
+static int put_token(struct luks_edit *edit, unsigned id, const struct token *t,
+                     struct error *err) {
+        _cleanup_(json_freep) struct json *json = NULL;
+        int r = token_print(t, &json, err);
+
+        return r < 0 ? r : luks_token_set(edit, id, json, err);
+}
+
+/* What the disk must have room for: the slot, the token, and its second entry during a rotation. */
+static int enrolment_room(const struct luks *l, struct token *t, unsigned *ret_token,
+                          struct refusal *why, struct error *err) {
+        _cleanup_(json_freep) struct json *json = NULL;
+        _cleanup_(freep) char *text = NULL;
+        struct luks_need need = { .slot = true, .token = true };
+        struct luks_reason reason = { 0 };
+        int r;
+
+        if ((r = token_print(t, &json, err)) < 0 || (r = json_text(json, false, &text, err)) < 0)
+                return r;
+        need.json = 2 * strlen(text) + 256;
+        r = luks_room(l, &need, &t->slot, ret_token, &reason, err);
+        if (r < 0)
+                return r;
+        return r == LUKS_OK ? OUTCOME_DONE : refuse_luks(why, t->name, r, &reason);
+}
+
+/* Reads the new slot back from the disk: its secret must open it, to the very same volume key. */
+static int prove_slot(struct luks *l, unsigned slot, struct secret *secret,
+                      struct secret *volume_key, struct refusal *why, struct error *err) {
+        _cleanup_(secret_freep) struct secret *found = NULL;
+        struct luks_reason reason = { 0 };
+        int r;
+
+        r = luks_slot_open(l, &(struct luks_key){ slot, LUKS_SLOT_OURS, secret }, &found, &reason,
+                           err);
+        if (r < 0)
+                return r;
+        if (r != LUKS_OK)
+                return refuse_luks(why, luks_facts(l)->device, r, &reason);
+        if (secret_size(found) != secret_size(volume_key) ||
+            !crypto_equal(secret_data(found), secret_data(volume_key), secret_size(found)))
+                return error_set(err, -EIO, "%s: the new keyslot gives back another volume key",
+                                 luks_facts(l)->device);
+        return OUTCOME_DONE;
+}
+
+static int new_token(const struct luks *l, const struct enrolment *what, struct secret *secret,
+                     struct token **ret, struct error *err) {
+        _cleanup_(token_freep) struct token *t = token_new();
+        int r;
+
+        if (!t)
+                return error_nomem(err);
+        (void) snprintf(t->name, sizeof(t->name), "%s", what->name);
+        (void) snprintf(t->role, sizeof(t->role), "%s", what->role);
+        t->epoch = 1;
+        t->state = TOKEN_PENDING;
+        t->entries = 1;
+        t->entry[0].kek = *what->kek;
+        r = token_wrap(t, luks_facts(l)->uuid, what->kek_key, secret, &t->entry[0], err);
+        if (r < 0)
+                return r;
+        *ret = TAKE(t);
+        return 0;
+}
+
+int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *ret_slot,
+                struct refusal *why, struct error *err) {
+        _cleanup_(secret_freep) struct secret *secret = NULL;
+        _cleanup_(token_freep) struct token *t = NULL;
+        struct luks *now = luks_edit_result(edit);
+        unsigned id;
+        int r;
+
+        if ((r = crypto_random_secret(LUKS_SECRET_SIZE, &secret, err)) < 0 ||
+            (r = new_token(now, what, secret, &t, err)) < 0)
+                return r;
+        r = enrolment_room(now, t, &id, why, err);
+        if (r != OUTCOME_DONE)
+                return r;
+
+        if ((r = put_token(edit, id, t, err)) < 0 ||
+            (r = luks_slot_add(edit, t->slot, what->volume_key, secret, err)) < 0)
+                return r;
+        now = luks_edit_result(edit);
+        r = prove_slot(now, t->slot, secret, what->volume_key, why, err);
+        if (r != OUTCOME_DONE)
+                return r;
+        r = luks_pin_make(now, t->slot, secret, what->volume_key, &t->pin, err);
+        if (r < 0)
+                return r;
+        t->pinned = true;
+        t->state = TOKEN_ACTIVE;
+        *ret_slot = t->slot;
+        return put_token(edit, id, t, err);
+}
+
+int disk_clean_pending(struct luks_edit *edit, const struct disk *d, struct secret *kek_key,
+                       struct error *err) {
+        _cleanup_(token_freep) struct token *t = NULL;
+        _cleanup_(secret_freep) struct secret *secret = NULL, *key = NULL;
+        struct luks *now = luks_edit_result(edit);
+        struct luks_reason reason = { 0 };
+        int r;
+
+        r = token_parse(luks_token(now, d->pending_id), &t, err);
+        if (r < 0)
+                return r;
+        if (luks_facts(now)->slots & (1u << t->slot)) {
+                r = token_unwrap(t, luks_facts(now)->uuid, &t->entry[0], kek_key, &secret, err);
+                if (r == CRYPTO_GOOD)
+                        r = luks_slot_open(now,
+                                           &(struct luks_key){ t->slot, LUKS_SLOT_OURS, secret },
+                                           &key, &reason, err);
+                if (r < 0)
+                        return r;
+                if (key && (r = luks_slot_remove(edit, t->slot, err)) < 0)
+                        return r;
+        }
+        return luks_token_remove(edit, d->pending_id, err);
+}
+
+int disk_remember_header(const struct luks *l, unsigned slot, const char *state_dir,
+                         struct error *err) {
+        _cleanup_(freep) char *covered = NULL, *known = NULL;
+        const char *uuid = luks_facts(l)->uuid;
+        int r;
+
+        if ((r = luks_covered(l, (int) slot, &covered, err)) < 0 ||
+            (r = state_read_header(state_dir, uuid, &known, err)) < 0)
+                return r;
+        if (known && strcmp(known, covered) == 0)
+                return 0;
+        return state_write_header(state_dir, uuid, covered, err);
+}
+
+int disk_slot_hash(const struct luks *l, unsigned slot, uint8_t ret[32], struct error *err) {
+        _cleanup_(freep) char *text = NULL;
+        const struct json *slots, *item;
+        char number[12];
+        int r;
+
+        (void) snprintf(number, sizeof(number), "%u", slot);
+        if ((r = json_get(luks_metadata(l), "keyslots", &slots, err)) < 0)
+                return r;
+        if ((r = json_get(slots, number, &item, err)) < 0)
+                return error_set(err, -ENOENT, "no keyslot %u", slot);
+        if ((r = json_canonical(item, &text, err)) < 0)
+                return r;
+        return crypto_sha256(text, strlen(text), ret, err);
+}

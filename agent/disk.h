@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+
+#include "agent/refusal.h"
+#include "agent/state.h"
+#include "base/error.h"
+#include "base/secret.h"
+#include "keys/token.h"
+#include "luks/luks.h"
+
+/* One disk with our token: its checked header and what the token says. Nothing here needs a TPM, so
+ * that all of it can run in a child process that was handed the KEK. */
+struct disk {
+        struct luks *luks;
+        struct token *token; /* NULL where the disk has none that is active */
+        unsigned token_id;
+        /* A token that was written before its keyslot; an enrolment was cut off. */
+        bool pending;
+        unsigned pending_id;
+};
+
+#define DISK_INIT                                                                                  \
+        { 0 }
+
+void disk_done(struct disk *d);
+
+/* What to call the disk in messages: the name in its token, else the path. */
+const char *disk_subject(const struct disk *d);
+
+/* Copies and checks the header of @device and reads our tokens. Of several active ones that with
+ * the highest epoch counts. Return: OUTCOME_DONE (a token may still be missing), OUTCOME_REFUSED;
+ * or a fault. */
+int disk_load(const char *device, struct disk *ret, struct refusal *why,
+              struct error *err) _warn_unused_;
+/* The same, and the disk must have an active token. */
+int disk_load_enrolled(const char *device, struct disk *ret, struct refusal *why,
+                       struct error *err) _warn_unused_;
+
+/* Whether the token is bound to the keyslot that it names. It isn't once that was destroyed: the
+ * number may be another's by now. */
+bool disk_owns_slot(const struct disk *d);
+
+/* Unwraps the slot secret with the KEK of one entry, and checks the pin with it: from then on the
+ * header is what it was when it was pinned. */
+int disk_secret(const struct disk *d, const struct token_entry *entry, struct secret *kek,
+                struct secret **ret, struct refusal *why, struct error *err) _warn_unused_;
+
+/* Opens our keyslot and compares the volume key with its pinned identity. */
+int disk_volume_key(struct disk *d, struct secret *slot_secret, struct secret **ret,
+                    struct refusal *why, struct error *err) _warn_unused_;
+
+/* What a new disk of ours is to be. */
+struct enrolment {
+        const char *name, *role;
+        const struct kek *kek;
+        struct secret *kek_key;
+        struct secret *volume_key;
+};
+
+/**
+ * disk_enroll() - give a disk a keyslot and a token of ours
+ * @edit: on its header; closed by the caller, whatever happens
+ *
+ * The order that survives every cut: a pending token without keyslots, the keyslot, a proof (the
+ * slot read back from the disk opens with the secret, and to the same volume key), then the token
+ * active, bound and pinned.
+ */
+int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *ret_slot,
+                struct refusal *why, struct error *err) _warn_unused_;
+
+/* Removes what a cut enrolment left: the pending token, and its keyslot if the KEK proves that it's
+ * ours. */
+int disk_clean_pending(struct luks_edit *edit, const struct disk *d, struct secret *kek_key,
+                       struct error *err) _warn_unused_;
+
+/* Records in @state_dir what was pinned with a key at hand, for status to compare with. */
+int disk_remember_header(const struct luks *l, unsigned slot, const char *state_dir,
+                         struct error *err) _warn_unused_;
+
+/* SHA-256 over one keyslot as the header describes it. Return: 0; -ENOENT. */
+int disk_slot_hash(const struct luks *l, unsigned slot, uint8_t ret[32],
+                   struct error *err) _warn_unused_;

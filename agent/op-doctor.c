@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "agent/disk.h"
+#include "agent/op.h"
+#include "base/secret.h"
+#include "policy/policy.h"
+
+static struct op_finding *finding(struct op_doctor *d, enum op_level level, const char *what,
+                                  const char *advice) {
+        struct op_finding *f;
+
+        if (d->count == OP_FINDINGS_MAX)
+                return &d->finding[d->count - 1];
+        f = &d->finding[d->count++];
+        *f = (struct op_finding){ .level = level };
+        (void) snprintf(f->what, sizeof(f->what), "%s", what);
+        (void) snprintf(f->advice, sizeof(f->advice), "%s", advice);
+        return f;
+}
+
+static _printf_(2, 3) void found(struct op_finding *f, const char *fmt, ...) {
+        va_list ap;
+
+        va_start(ap, fmt);
+        (void) vsnprintf(f->found, sizeof(f->found), fmt, ap);
+        va_end(ap);
+}
+
+static void check_bank(struct op_doctor *d, const struct context *c) {
+        struct pcrs pcrs = { 0 };
+        struct error err = { 0 };
+
+        if (tpm_pcr_read(c->tpm, PCRS_DEFAULT, &pcrs, &err) < 0)
+                found(finding(d, OP_BAD, "PCR bank SHA-256",
+                              "Allocate it: tpm2_pcrallocate sha256:all, then reboot."),
+                      "%s", err.text);
+        else if (policy_unmeasured(&pcrs))
+                found(finding(d, OP_WARN, "PCR 7 (Secure Boot)",
+                              "Boot with measurements on, or choose other PCRs with --pcrs."),
+                      "all 00 or all FF: nothing was measured");
+        else
+                found(finding(d, OP_GOOD, "PCR bank SHA-256", ""), "there, PCR 7 is measured");
+}
+
+static void check_tpm(struct op_doctor *d, struct context *c) {
+        struct tpm_info info = { 0 };
+        struct error err = { 0 };
+        int r = context_tpm(c, &err);
+
+        if (r == 0)
+                r = tpm_info(c->tpm, &info, &err);
+        if (r < 0) {
+                found(finding(d, OP_BAD, "TPM", "Give the VM a vTPM, or name the TPM with --tcti."),
+                      "%s", err.text);
+                return;
+        }
+        found(finding(d, OP_GOOD, "TPM", ""), "%s %s", info.manufacturer, info.vendor);
+        if (info.lockout)
+                found(finding(d, OP_BAD, "TPM lockout", "Wait until it ends."),
+                      "dictionary attack protection is active");
+        found(finding(d, OP_GOOD, "storage key", ""), "%s",
+              info.srk_persistent ? "persistent, 0x81000001"
+                                  : "not persistent; made anew for each use");
+        check_bank(d, c);
+}
+
+static void check_kernel(struct op_doctor *d) {
+        if (luks_have_dm())
+                found(finding(d, OP_GOOD, "device-mapper", ""), "there");
+        else
+                found(finding(d, OP_WARN, "device-mapper",
+                              "modprobe dm-crypt; without it disks can be proven, not opened."),
+                      "not in this kernel");
+}
+
+static void check_memory(struct op_doctor *d) {
+        _cleanup_(secret_freep) struct secret *s = NULL;
+        struct rlimit limit = { 0 };
+        int r = secret_new(64 * 1024, &s);
+
+        (void) getrlimit(RLIMIT_MEMLOCK, &limit);
+        if (r < 0)
+                found(finding(d, OP_BAD, "locked memory", "Raise it: ulimit -l, LimitMEMLOCK=."),
+                      "64 KiB can't be locked: %s", strerror(-r));
+        else
+                found(finding(d, OP_GOOD, "locked memory", ""), "enough");
+}
+
+static void check_state_dir(struct op_doctor *d, const struct context *c) {
+        struct stat st;
+
+        if (stat(c->state_dir, &st) < 0)
+                found(finding(d, errno == ENOENT ? OP_WARN : OP_BAD, "state folder",
+                              "The first format or adopt makes it."),
+                      "%s: %s", c->state_dir, strerror(errno));
+        else if (st.st_mode & (S_IWGRP | S_IWOTH))
+                found(finding(d, OP_BAD, "state folder", "chmod 700 it."),
+                      "%s can be written by others", c->state_dir);
+        else if (access(c->state_dir, W_OK) < 0)
+                found(finding(d, OP_WARN, "state folder", "Run diskseal as its owner."),
+                      "%s can't be written", c->state_dir);
+        else
+                found(finding(d, OP_GOOD, "state folder", ""), "%s", c->state_dir);
+}
+
+static void check_disk(struct op_doctor *d, const struct op_status_disk *k) {
+        char what[64];
+
+        (void) snprintf(what, sizeof(what), "disk %s", k->known.name);
+        if (k->state == DISK_ABSENT)
+                found(finding(d, OP_WARN, what, "Attach it; it catches up at the next rotate."),
+                      "%s isn't there", k->known.device);
+        else if (k->state == DISK_REFUSED)
+                found(finding(d, OP_BAD, what, "See diskseal(8), REFUSALS."), "%s", k->reason);
+        else if (strcmp(k->header, "degraded") == 0)
+                found(finding(d, OP_WARN, what, "The next rotate repairs it."), "%s", k->reason);
+        else if (k->staged)
+                found(finding(d, OP_WARN, what, "diskseal rotate finishes it."),
+                      "a rotation to v%u was interrupted", k->staged);
+        else if ((k->facts.data_slots & ~(1u << k->slot)) == 0)
+                found(finding(d, OP_WARN, what,
+                              "Add a passphrase for the bad day: cryptsetup luksAddKey."),
+                      "no other keyslot: if this TPM is lost, so is the disk");
+        else
+                found(finding(d, OP_GOOD, what, ""), "header %s", k->header);
+}
+
+int op_doctor(struct context *c, struct op_doctor *ret, struct error *err) {
+        _cleanup_(op_status_done) struct op_status s = { 0 };
+        struct refusal ignored = { 0 };
+        int r;
+
+        check_tpm(ret, c);
+        context_release_tpm(c);
+        check_kernel(ret);
+        check_memory(ret);
+        check_state_dir(ret, c);
+        r = op_status(c, NULL, &s, &ignored, err);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0)
+                found(finding(ret, OP_BAD, "state",
+                              "Move the file aside: disks open without it, by their device."),
+                      "%s", err->text);
+        for (size_t i = 0; i < s.disks; i++)
+                check_disk(ret, &s.disk[i]);
+        return OUTCOME_DONE;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/disk.h"
+#include "agent/op.h"
+#include "base/crypto.h"
+#include "base/file.h"
+
+#define VOLUME_KEY_SIZE 64
+#define KEY_FILE_MAX (32 * 1024)
+
+/* format and adopt are the same but for where the volume key comes from. */
+struct work {
+        struct context *c;
+        const struct op_enroll *args;
+        struct op_enrolled *ret;
+        struct state state;
+        struct state_disk record;
+        struct op_kek kek;
+        struct disk disk; /* adopt: as it was */
+        struct secret *volume_key;
+        struct luks_edit *edit;
+        struct refusal *why;
+        struct error *err;
+};
+
+static void work_done(struct work *w) {
+        w->edit = luks_edit_close(w->edit);
+        w->volume_key = secret_free(w->volume_key);
+        disk_done(&w->disk);
+        state_done(&w->state);
+}
+
+/* The name must be free, or belong to this very disk. */
+static int check_name(const struct work *w, const char *uuid) {
+        const struct state_disk *d = state_by_name(&w->state, w->args->name);
+
+        if (!d || (uuid && strcmp(d->uuid, uuid) == 0))
+                return OUTCOME_DONE;
+        return refusal_set(w->why, REFUSAL_NAME_TAKEN, "another disk here is named %s: %s",
+                           w->args->name, d->device);
+}
+
+static int begin(struct work *w) {
+        int r;
+
+        if (!w->c->dry_run && (r = context_lock(w->c, w->err)) < 0)
+                return r;
+        return state_read(w->c->state_dir, &w->state, w->err);
+}
+
+static int open_kek(struct work *w) {
+        int r;
+
+        w->kek = (struct op_kek){ .name = w->args->kek, .pcr_mask = w->args->pcr_mask };
+        r = op_kek_current(w->c, &w->kek, w->why, w->err);
+        context_release_tpm(w->c);
+        return r;
+}
+
+/* The path that will still mean this disk when the working directory is another. */
+static void absolute_path(const char *device, char ret[256]) {
+        _cleanup_(freep) char *real = NULL;
+
+        /* Links below /dev are often stable where what they point to isn't. */
+        if (strncmp(device, "/dev/", 5) != 0)
+                real = realpath(device, NULL);
+        (void) snprintf(ret, 256, "%s", real && strlen(real) < 256 ? real : device);
+}
+
+static int record(struct work *w) {
+        const struct luks *l = luks_edit_result(w->edit);
+        struct state_disk *d = &w->record;
+        int r;
+
+        w->ret->facts = *luks_facts(l);
+        (void) snprintf(d->name, sizeof(d->name), "%s", w->args->name);
+        (void) snprintf(d->uuid, sizeof(d->uuid), "%s", w->ret->facts.uuid);
+        (void) snprintf(d->role, sizeof(d->role), "%s", w->args->role);
+        (void) snprintf(d->kek, sizeof(d->kek), "%s", w->args->kek);
+        absolute_path(w->args->device, d->device);
+        if ((r = disk_remember_header(l, w->ret->slot, w->c->state_dir, w->err)) < 0 ||
+            (r = state_put(&w->state, d, w->err)) < 0 ||
+            (r = state_write(w->c->state_dir, &w->state, w->err)) < 0)
+                return error_prefix(w->err, "the disk is enrolled and opens, but isn't recorded");
+        return OUTCOME_DONE;
+}
+
+static int enroll(struct work *w) {
+        struct enrolment what = { .name = w->args->name,
+                                  .role = w->args->role,
+                                  .kek = &w->kek.kek,
+                                  .kek_key = w->kek.key,
+                                  .volume_key = w->volume_key };
+        int r = disk_enroll(w->edit, &what, &w->ret->slot, w->why, w->err);
+
+        if (r != OUTCOME_DONE)
+                return r;
+        (void) snprintf(w->ret->kek, sizeof(w->ret->kek), "%s", w->kek.kek.name);
+        w->ret->version = w->kek.kek.version;
+        w->ret->pcr_mask = w->kek.pcr_mask;
+        w->ret->kek_is_new = w->kek.is_new;
+        return OUTCOME_DONE;
+}
+
+/* --- format --- */
+
+int op_format_check(const struct op_enroll *args, struct refusal *why, struct error *err) {
+        char signature[64];
+        int r = luks_probe(args->device, signature, err);
+
+        if (r < 0)
+                return r;
+        if (r > 0)
+                return refusal_set(why, REFUSAL_SIGNATURE,
+                                   "%s was not formatted: there is something on it: %s",
+                                   args->device, signature);
+        return OUTCOME_DONE;
+}
+
+static int write_header(struct work *w) {
+        struct luks_reason reason = { 0 };
+        int r;
+
+        r = crypto_random_secret(VOLUME_KEY_SIZE, &w->volume_key, w->err);
+        if (r < 0)
+                return r;
+        r = luks_format(w->args->device, w->volume_key, &w->edit, &reason, w->err);
+        if (r < 0)
+                return r;
+        return r == LUKS_OK ? OUTCOME_DONE : refuse_luks(w->why, w->args->device, r, &reason);
+}
+
+int op_format(struct context *c, const struct op_enroll *args, struct op_enrolled *ret,
+              struct refusal *why, struct error *err) {
+        _cleanup_(work_done) struct work w = {
+                .c = c, .args = args, .ret = ret, .why = why, .err = err
+        };
+        int r;
+
+        if ((r = begin(&w)) != OUTCOME_DONE || (r = check_name(&w, NULL)) != OUTCOME_DONE ||
+            (r = op_format_check(args, why, err)) != OUTCOME_DONE || c->dry_run)
+                return r;
+        if ((r = open_kek(&w)) != OUTCOME_DONE || (r = write_header(&w)) != OUTCOME_DONE ||
+            (r = enroll(&w)) != OUTCOME_DONE)
+                return r;
+        return record(&w);
+}
+
+/* --- adopt --- */
+
+/* Which keyslot this passphrase opens: one after the other by number, never "any". */
+static int open_foreign(struct work *w, struct secret *key) {
+        const struct luks_facts *f = luks_facts(w->disk.luks);
+        struct luks_reason reason = { 0 }, refused = { 0 };
+
+        for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
+                const struct luks_key k = { slot, LUKS_SLOT_FOREIGN, key };
+                int r;
+
+                if (!(f->data_slots & (1u << slot)))
+                        continue;
+                r = luks_slot_open(w->disk.luks, &k, &w->volume_key, &reason, w->err);
+                if (r < 0)
+                        return r;
+                if (r == LUKS_OK) {
+                        w->ret->foreign_slot = slot;
+                        return OUTCOME_DONE;
+                }
+                if (r == LUKS_REFUSED)
+                        refused = reason;
+        }
+        refuse_luks(w->why, f->device, LUKS_WRONG_KEY, &reason);
+        if (refused.rule[0])
+                refusal_detail(w->why, "a keyslot was not tried, rule %s: %s", refused.rule,
+                               refused.text);
+        return OUTCOME_REFUSED;
+}
+
+/* Up to the first write: that the disk isn't ours yet, and that the key opens it. */
+static int adopt_prepare(struct work *w) {
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        int r;
+
+        r = disk_load(w->args->device, &w->disk, w->why, w->err);
+        if (r != OUTCOME_DONE)
+                return r;
+        if (w->disk.token)
+                return refusal_set(w->why, REFUSAL_ENROLLED,
+                                   "%s is a disk of diskseal already, named %s", w->args->device,
+                                   w->disk.token->name);
+        r = check_name(w, luks_facts(w->disk.luks)->uuid);
+        if (r != OUTCOME_DONE)
+                return r;
+        r = file_read_secret(w->args->key_file, KEY_FILE_MAX, &key, w->err);
+        return r < 0 ? r : open_foreign(w, key);
+}
+
+static int adopt_edit(struct work *w) {
+        struct luks_reason reason = { 0 };
+        int r = luks_edit(w->disk.luks, &w->edit, &reason, w->err);
+
+        if (r < 0)
+                return r;
+        if (r != LUKS_OK)
+                return refuse_luks(w->why, w->args->device, r, &reason);
+        return w->disk.pending ? disk_clean_pending(w->edit, &w->disk, w->kek.key, w->err)
+                               : OUTCOME_DONE;
+}
+
+int op_adopt(struct context *c, const struct op_enroll *args, struct op_enrolled *ret,
+             struct refusal *why, struct error *err) {
+        _cleanup_(work_done) struct work w = {
+                .c = c, .args = args, .ret = ret, .why = why, .err = err
+        };
+        unsigned slot;
+        int r;
+
+        if ((r = begin(&w)) != OUTCOME_DONE || (r = adopt_prepare(&w)) != OUTCOME_DONE ||
+            c->dry_run)
+                return r;
+        if ((r = open_kek(&w)) != OUTCOME_DONE || (r = adopt_edit(&w)) != OUTCOME_DONE ||
+            (r = enroll(&w)) != OUTCOME_DONE)
+                return r;
+
+        slot = ret->foreign_slot;
+        r = disk_slot_hash(luks_edit_result(w.edit), slot, w.record.proven_hash[slot], err);
+        if (r < 0)
+                return r;
+        w.record.proven = 1u << slot;
+        return record(&w);
+}

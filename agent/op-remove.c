@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/disk.h"
+#include "agent/op.h"
+#include "base/crypto.h"
+#include "base/file.h"
+
+#define KEY_FILE_MAX (32 * 1024)
+
+/* A keyslot that was opened here before, and is still the same. */
+static int find_proven(const struct luks *l, const struct state_disk *known, unsigned ours,
+                       unsigned *ret, struct error *err) {
+        for (unsigned slot = 0; known && slot < LUKS_SLOTS_MAX; slot++) {
+                uint8_t hash[32];
+                int r;
+
+                if (slot == ours || !(known->proven & (1u << slot)) ||
+                    !(luks_facts(l)->data_slots & (1u << slot)))
+                        continue;
+                r = disk_slot_hash(l, slot, hash, err);
+                if (r < 0)
+                        return r;
+                if (memcmp(hash, known->proven_hash[slot], sizeof(hash)) == 0) {
+                        *ret = slot;
+                        return 1;
+                }
+        }
+        return 0;
+}
+
+/* A keyslot that the key file opens now. */
+static int prove_other(struct luks *l, const char *key_file, unsigned ours, unsigned *ret,
+                       struct error *err) {
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        int r = file_read_secret(key_file, KEY_FILE_MAX, &key, err);
+
+        if (r < 0)
+                return r;
+        for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
+                _cleanup_(secret_freep) struct secret *volume_key = NULL;
+                struct luks_reason ignored = { 0 };
+
+                if (slot == ours || !(luks_facts(l)->data_slots & (1u << slot)))
+                        continue;
+                r = luks_slot_open(l, &(struct luks_key){ slot, LUKS_SLOT_FOREIGN, key },
+                                   &volume_key, &ignored, err);
+                if (r < 0)
+                        return r;
+                if (r == LUKS_OK) {
+                        *ret = slot;
+                        return 1;
+                }
+        }
+        return 0;
+}
+
+static int check_other_key(const struct disk *d, const char *key_file,
+                           const struct state_disk *known, struct op_removed *ret,
+                           struct refusal *why, struct error *err) {
+        unsigned ours = d->token->slot;
+        int r = key_file ? prove_other(d->luks, key_file, ours, &ret->other_slot, err)
+                         : find_proven(d->luks, known, ours, &ret->other_slot, err);
+
+        if (r < 0)
+                return r;
+        if (r == 1)
+                return OUTCOME_DONE;
+        if (key_file)
+                return refusal_set(why, REFUSAL_WRONG_KEY,
+                                   "%s keeps its keyslot: the key file opens none of the others",
+                                   d->token->name);
+        return refusal_set(why, REFUSAL_LAST_KEY,
+                           "%s keeps its keyslot: no other key is known to open the disk",
+                           d->token->name);
+}
+
+/* The slot first: what a cut leaves is a token without a slot, which the next run removes. */
+static int remove_ours(const struct disk *d, struct refusal *why, struct error *err) {
+        _cleanup_(luks_edit_closep) struct luks_edit *edit = NULL;
+        struct luks_reason reason = { 0 };
+        int r = luks_edit(d->luks, &edit, &reason, err);
+
+        if (r < 0)
+                return r;
+        if (r != LUKS_OK)
+                return refuse_luks(why, disk_subject(d), r, &reason);
+        if ((luks_facts(d->luks)->slots & (1u << d->token->slot)) && disk_owns_slot(d) &&
+            (r = luks_slot_remove(edit, d->token->slot, err)) < 0)
+                return r;
+        r = luks_token_remove(edit, d->token_id, err);
+        return r < 0 ? r : OUTCOME_DONE;
+}
+
+int op_remove(struct context *c, const char *device, const char *key_file, struct op_removed *ret,
+              struct refusal *why, struct error *err) {
+        _cleanup_(disk_done) struct disk d = DISK_INIT;
+        _cleanup_(state_done) struct state s = { 0 };
+        const char *uuid;
+        int r;
+
+        if ((!c->dry_run && (r = context_lock(c, err)) < 0) ||
+            (r = state_read(c->state_dir, &s, err)) < 0)
+                return r;
+        r = disk_load_enrolled(device, &d, why, err);
+        if (r != OUTCOME_DONE)
+                return r;
+        uuid = luks_facts(d.luks)->uuid;
+        r = check_other_key(&d, key_file, state_by_uuid(&s, uuid), ret, why, err);
+        if (r != OUTCOME_DONE)
+                return r;
+        (void) snprintf(ret->name, sizeof(ret->name), "%s", d.token->name);
+        (void) snprintf(ret->uuid, sizeof(ret->uuid), "%s", uuid);
+        ret->slot = d.token->slot;
+        if (c->dry_run)
+                return OUTCOME_DONE;
+
+        r = remove_ours(&d, why, err);
+        if (r != OUTCOME_DONE)
+                return r;
+        if (state_by_uuid(&s, uuid)) {
+                state_drop(&s, uuid);
+                r = state_write(c->state_dir, &s, err);
+        }
+        return r < 0 ? error_prefix(err, "the keyslot is gone, but the disk is still recorded")
+                     : OUTCOME_DONE;
+}

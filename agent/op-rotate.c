@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/disk.h"
+#include "agent/op.h"
+#include "agent/rotate-disk.h"
+#include "base/crypto.h"
+#include "keys/store.h"
+
+/* What the survey found of one disk, and what the run does with it. */
+struct candidate {
+        struct op_rotated_disk *report; /* ROTATED_PENDING: still in the run */
+        unsigned keks;
+        struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
+        const struct kek *live;         /* the one that opened, where it was needed */
+        struct secret *live_key;        /* borrowed from the context */
+        bool proven;                    /* in this run, by what the TPM gave back */
+};
+
+struct rotation {
+        struct context *c;
+        struct op_rotated *ret;
+        struct kek_record record;
+        struct candidate *candidates;
+        bool has_target;
+        struct kek target;
+        struct secret *target_key; /* borrowed; as the TPM gave it back */
+        struct refusal *why;
+        struct error *err;
+};
+
+static void rotation_done(struct rotation *r) {
+        free(r->candidates);
+}
+
+void op_rotated_done(struct op_rotated *r) {
+        free(r->disks);
+        *r = (struct op_rotated){ 0 };
+}
+
+static bool in_run(const struct candidate *d) {
+        return d->report->what == ROTATED_PENDING;
+}
+
+static void drop_out(struct candidate *d, int outcome, const struct refusal *why,
+                     const struct error *err) {
+        d->report->what = ROTATED_FAILED;
+        if (outcome == OUTCOME_REFUSED)
+                d->report->refusal = *why;
+        else
+                d->report->error = *err;
+}
+
+static bool has_version(const struct candidate *d, const struct kek *kek) {
+        for (unsigned i = 0; i < d->keks; i++)
+                if (kek_equal(&d->kek[i], kek))
+                        return true;
+        return false;
+}
+
+/* --- what stands on the disks and in the store --- */
+
+static void survey_disk(struct candidate *d) {
+        _cleanup_(disk_done) struct disk disk = DISK_INIT;
+        struct refusal why = { 0 };
+        struct error err = { 0 };
+        int r;
+
+        d->report->what = ROTATED_PENDING;
+        if (access(d->report->known.device, F_OK) < 0) {
+                d->report->what = ROTATED_ABSENT;
+                return;
+        }
+        r = disk_load_enrolled(d->report->known.device, &disk, &why, &err);
+        if (r == OUTCOME_DONE && strcmp(luks_facts(disk.luks)->uuid, d->report->known.uuid) != 0)
+                r = refusal_set(&why, REFUSAL_UNKNOWN_DISK, "%s holds another disk than %s",
+                                d->report->known.device, d->report->known.name);
+        if (r != OUTCOME_DONE) {
+                drop_out(d, r, &why, &err);
+                return;
+        }
+        for (; d->keks < disk.token->entries; d->keks++)
+                d->kek[d->keks] = disk.token->entry[d->keks].kek;
+        d->report->version = d->kek[0].version;
+}
+
+static int survey(struct rotation *r, const char *kek) {
+        _cleanup_(state_done) struct state s = { 0 };
+        struct op_rotated *ret = r->ret;
+        int e = state_read(r->c->state_dir, &s, r->err);
+
+        if (e < 0)
+                return e;
+        ret->disks = calloc(s.count + 1, sizeof(*ret->disks));
+        r->candidates = calloc(s.count + 1, sizeof(*r->candidates));
+        if (!ret->disks || !r->candidates)
+                return error_nomem(r->err);
+        for (size_t i = 0; i < s.count; i++) {
+                if (strcmp(s.disks[i].kek, kek) != 0)
+                        continue;
+                ret->disks[ret->count].known = s.disks[i];
+                r->candidates[ret->count].report = &ret->disks[ret->count];
+                survey_disk(&r->candidates[ret->count++]);
+        }
+        return 0;
+}
+
+static int read_record(struct rotation *r, const char *kek) {
+        char folder[300];
+        int e;
+
+        context_store(r->c, folder);
+        e = store_read(folder, kek, &r->record, r->err);
+        if (e < 0 && e != -ENOENT)
+                return e;
+        (void) snprintf(r->record.name, sizeof(r->record.name), "%s", kek);
+        return 0;
+}
+
+/* The version that an interrupted rotation was on the way to: as recorded, or, where the record was
+ * lost, the newer of two that stand on a disk. */
+static void find_target(struct rotation *r) {
+        if (r->record.has_staged) {
+                r->target = r->record.staged;
+                r->has_target = true;
+                return;
+        }
+        for (size_t i = 0; i < r->ret->count; i++) {
+                const struct candidate *d = &r->candidates[i];
+
+                if (!in_run(d) || d->keks < 2 ||
+                    (r->has_target && d->kek[0].version <= r->target.version))
+                        continue;
+                r->target = d->kek[0];
+                r->has_target = true;
+        }
+}
+
+static uint32_t newest_version(const struct rotation *r) {
+        uint32_t newest = r->record.has_current ? r->record.current.version : 0;
+
+        if (r->record.has_staged && r->record.staged.version > newest)
+                newest = r->record.staged.version;
+        for (size_t i = 0; i < r->ret->count; i++)
+                if (r->ret->disks[i].version > newest)
+                        newest = r->ret->disks[i].version;
+        return newest;
+}
+
+static enum rotation_state where(const struct rotation *r) {
+        struct rotation_facts facts = { .recorded = r->has_target };
+
+        for (size_t i = 0; i < r->ret->count; i++) {
+                const struct candidate *d = &r->candidates[i];
+
+                if (!in_run(d))
+                        continue;
+                facts.disks++;
+                if (r->has_target && has_version(d, &r->target)) {
+                        facts.staged++;
+                        facts.retired += d->keks == 1;
+                }
+        }
+        return rotation_resume(&facts);
+}
+
+/* --- the TPM's part: every key that the run needs, then the TPM is let go --- */
+
+/* The key of a disk that doesn't have the target yet: the newest of its versions that opens. */
+static int open_live(struct rotation *r, struct candidate *d) {
+        struct refusal why = { 0 }, later = { 0 };
+
+        for (unsigned i = 0; i < d->keks; i++) {
+                int e = context_kek(r->c, d->report->known.name, &d->kek[i], &d->live_key,
+                                    i == 0 ? &why : &later, r->err);
+
+                if (e < 0)
+                        return e;
+                if (e == OUTCOME_DONE) {
+                        d->live = &d->kek[i];
+                        return OUTCOME_DONE;
+                }
+        }
+        drop_out(d, OUTCOME_REFUSED, &why, r->err);
+        return OUTCOME_DONE;
+}
+
+static int open_all_live(struct rotation *r) {
+        const struct refusal *first = NULL;
+        bool any = false;
+
+        for (size_t i = 0; i < r->ret->count; i++) {
+                struct candidate *d = &r->candidates[i];
+                int e;
+
+                if (!in_run(d))
+                        continue;
+                if (!r->has_target || !has_version(d, &r->target)) {
+                        e = open_live(r, d);
+                        if (e < 0)
+                                return e;
+                }
+                if (in_run(d))
+                        any = true;
+                else if (!first)
+                        first = &d->report->refusal;
+        }
+        if (any || !first)
+                return OUTCOME_DONE;
+        *r->why = *first;
+        return OUTCOME_REFUSED;
+}
+
+/* Return: OUTCOME_DONE; OUTCOME_REFUSED where this TPM, as it is now, opens nothing. A staged
+ * object that is damaged is given up for a new one. */
+static int open_target(struct rotation *r) {
+        struct refusal why = { 0 };
+        int e;
+
+        if (!r->has_target)
+                return OUTCOME_DONE;
+        e = context_kek(r->c, r->ret->kek, &r->target, &r->target_key, &why, r->err);
+        if (e != OUTCOME_REFUSED)
+                return e;
+        if (why.kind != REFUSAL_OBJECT_DAMAGED && why.kind != REFUSAL_TOKEN_DAMAGED) {
+                *r->why = why;
+                return OUTCOME_REFUSED;
+        }
+        r->has_target = false;
+        return OUTCOME_DONE;
+}
+
+/* --- effects --- */
+
+static int write_record(struct rotation *r) {
+        char folder[300];
+
+        context_store(r->c, folder);
+        return store_write(folder, &r->record, r->err);
+}
+
+static uint32_t policy_mask(const struct rotation *r) {
+        if (r->record.has_current)
+                return r->record.current.steps.step[0].pcr_mask;
+        for (size_t i = 0; i < r->ret->count; i++)
+                if (r->candidates[i].keks > 0)
+                        return r->candidates[i].kek[0].steps.step[0].pcr_mask;
+        return PCRS_DEFAULT;
+}
+
+static int seal(struct rotation *r) {
+        struct op_kek k = { .name = r->ret->kek, .pcr_mask = policy_mask(r) };
+        int e = op_kek_make(r->c, &k, newest_version(r) + 1, r->why, r->err);
+
+        if (e != OUTCOME_DONE)
+                return e;
+        r->target = k.kek;
+        r->target_key = k.key;
+        r->has_target = true;
+        r->record.staged = k.kek;
+        r->record.has_staged = true;
+        time_text(r->record.staged_created);
+        return write_record(r);
+}
+
+static int publish(struct rotation *r) {
+        char created[TIME_TEXT];
+
+        time_text(created);
+        r->record.current = r->target;
+        (void) snprintf(r->record.current_created, TIME_TEXT, "%s",
+                        r->record.has_staged ? r->record.staged_created : created);
+        r->record.has_current = true;
+        r->record.has_staged = false;
+        return write_record(r);
+}
+
+/* One effect on every disk that is still in the run. Return: how many it succeeded on; or a fault.
+ */
+static int on_disks(struct rotation *r, worker_fn fn, enum rotation_effect effect) {
+        _cleanup_(freep) struct rotate_job *jobs = calloc(r->ret->count + 1, sizeof(*jobs));
+        _cleanup_(freep) struct worker_job *work = calloc(r->ret->count + 1, sizeof(*work));
+        _cleanup_(freep) struct candidate **who = calloc(r->ret->count + 1, sizeof(*who));
+        bool stage = effect == ROTATION_STAGE;
+        size_t count = 0;
+        int e, good = 0;
+
+        if (!jobs || !work || !who)
+                return error_nomem(r->err);
+        for (size_t i = 0; i < r->ret->count; i++) {
+                struct candidate *d = &r->candidates[i];
+
+                if (!in_run(d))
+                        continue;
+                if (effect == ROTATION_PROVE && d->proven) {
+                        good++;
+                        continue;
+                }
+                (void) snprintf(jobs[count].device, sizeof(jobs[count].device), "%s",
+                                d->report->known.device);
+                (void) snprintf(jobs[count].uuid, sizeof(jobs[count].uuid), "%s",
+                                d->report->known.uuid);
+                jobs[count].live = stage ? d->live : NULL;
+                jobs[count].target = &r->target;
+                work[count].arg = &jobs[count];
+                work[count].key[0] = stage && d->live ? d->live_key : NULL;
+                work[count].key[1] = r->target_key;
+                who[count++] = d;
+        }
+        e = workers_run(work, count, fn, &op_stop, r->err);
+        if (e < 0)
+                return e;
+        for (size_t i = 0; i < count; i++) {
+                if (work[i].outcome == OUTCOME_DONE) {
+                        who[i]->proven = true;
+                        good++;
+                } else if (work[i].outcome != -ECANCELED)
+                        drop_out(who[i], work[i].outcome, &work[i].refusal, &work[i].error);
+        }
+        return op_stop ? error_set(r->err, -EINTR, "stopped by a signal") : good;
+}
+
+static int perform(struct rotation *r, enum rotation_effect effect) {
+        switch (effect) {
+        case ROTATION_SEAL: return seal(r);
+        case ROTATION_STAGE: return on_disks(r, rotate_stage, effect);
+        case ROTATION_PROVE: return on_disks(r, rotate_prove, effect);
+        case ROTATION_RETIRE: return on_disks(r, rotate_retire, effect);
+        case ROTATION_PUBLISH: return publish(r);
+        case ROTATION_EFFECTS: break;
+        }
+        abort();
+}
+
+static bool is_per_disk(enum rotation_effect effect) {
+        return effect == ROTATION_STAGE || effect == ROTATION_PROVE || effect == ROTATION_RETIRE;
+}
+
+static int run(struct rotation *r, enum rotation_state state) {
+        do {
+                enum rotation_effect effect = rotation_effect(state);
+                bool needed = !is_per_disk(effect);
+                int e;
+
+                if (op_stop)
+                        return error_set(r->err, -EINTR, "stopped by a signal");
+                e = perform(r, effect);
+                if (e < 0 || (needed && e != OUTCOME_DONE))
+                        return e;
+                if (effect == ROTATION_SEAL)
+                        context_release_tpm(r->c);
+                /* Every disk dropped out: the store keeps what is staged, the reports say why. */
+                if (!needed && e == 0)
+                        return OUTCOME_DONE;
+                state = rotation_next(state, true);
+        } while (state != ROTATION_IDLE);
+
+        for (size_t i = 0; i < r->ret->count; i++)
+                if (in_run(&r->candidates[i])) {
+                        r->ret->disks[i].what = ROTATED_DONE;
+                        r->ret->disks[i].version = r->target.version;
+                }
+        return OUTCOME_DONE;
+}
+
+/* A version that no disk could take would only age in the store. */
+static bool any_in_run(const struct rotation *r, struct refusal *why) {
+        const struct op_rotated *ret = r->ret;
+
+        for (size_t i = 0; i < ret->count; i++)
+                if (in_run(&r->candidates[i]))
+                        return true;
+        if (ret->count == 0)
+                refusal_set(why, REFUSAL_UNKNOWN_DISK, "no disk here has a KEK named %s", ret->kek);
+        else
+                refusal_set(why, REFUSAL_UNKNOWN_DISK,
+                            "none of the disks of KEK %s can be rotated now", ret->kek);
+        for (size_t i = 0; i < ret->count; i++) {
+                const struct op_rotated_disk *d = &ret->disks[i];
+
+                refusal_detail(why, "%s: %s", d->known.name,
+                               d->what == ROTATED_ABSENT ? "its device isn't there"
+                               : d->refusal.kind         ? d->refusal.what
+                                                         : d->error.text);
+        }
+        return false;
+}
+
+static double seconds_since(const struct timespec *start) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        return (double) (now.tv_sec - start->tv_sec) +
+               (double) (now.tv_nsec - start->tv_nsec) / 1e9;
+}
+
+static int prepare(struct rotation *r, enum rotation_state *ret_state) {
+        int e;
+
+        if ((e = open_target(r)) != OUTCOME_DONE || (e = open_all_live(r)) != OUTCOME_DONE)
+                return e;
+        r->ret->resumed = r->has_target;
+        *ret_state = where(r);
+        r->ret->to = r->has_target ? r->target.version : newest_version(r) + 1;
+        return OUTCOME_DONE;
+}
+
+int op_rotate(struct context *c, const char *kek, struct op_rotated *ret, struct refusal *why,
+              struct error *err) {
+        _cleanup_(rotation_done) struct rotation r = { .c = c, .ret = ret, .why = why, .err = err };
+        enum rotation_state state;
+        struct timespec start;
+        int e;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &start);
+        (void) snprintf(ret->kek, sizeof(ret->kek), "%s", kek);
+        if ((!c->dry_run && (e = context_lock(c, err)) < 0) || (e = survey(&r, kek)) < 0 ||
+            (e = read_record(&r, kek)) < 0)
+                return e;
+        if (!any_in_run(&r, why))
+                return OUTCOME_REFUSED;
+        ret->from = r.record.has_current ? r.record.current.version : newest_version(&r);
+        ret->pcr_mask = policy_mask(&r);
+        find_target(&r);
+        if (c->dry_run) {
+                ret->resumed = r.has_target;
+                ret->to = r.has_target ? r.target.version : newest_version(&r) + 1;
+                return OUTCOME_DONE;
+        }
+
+        if ((e = prepare(&r, &state)) == OUTCOME_DONE) {
+                if (state != ROTATION_IDLE)
+                        context_release_tpm(c);
+                e = run(&r, state);
+        }
+        ret->seconds = seconds_since(&start);
+        return e;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/refusal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static const struct {
+        const char *id, *advice;
+} kinds[REFUSAL_KINDS] = {
+        [REFUSAL_NONE] = { "none", "" },
+        [REFUSAL_PCR_MISMATCH] = { "pcr-mismatch",
+                                   "If you changed this machine, undo the change, or open the disk "
+                                   "with another of its keys. If you did not: don't." },
+        [REFUSAL_OTHER_TPM] = { "other-tpm",
+                                "Open it on the machine it was sealed on, or with another of its "
+                                "keys (cryptsetup open)." },
+        [REFUSAL_TPM_LOCKOUT] = { "tpm-lockout", "Wait until the TPM's lockout ends (tpm2_getcap "
+                                                 "properties-variable), then run this again." },
+        [REFUSAL_OBJECT_DAMAGED] = { "object-damaged", "Open the disk with another of its keys, "
+                                                       "then remove and adopt "
+                                                       "it again." },
+        [REFUSAL_UNMEASURED] = { "unmeasured",
+                                 "Choose PCRs that the firmware fills (--pcrs), or boot with "
+                                 "measurements on." },
+        [REFUSAL_TOKEN_DAMAGED] = { "token-damaged",
+                                    "Open the disk with another of its keys, then remove and adopt "
+                                    "it again." },
+        [REFUSAL_NO_TOKEN] = { "no-token", "diskseal adopt takes an existing LUKS2 disk over." },
+        [REFUSAL_NOT_LUKS] = { "not-luks",
+                               "Check the device's name. diskseal never formats by itself." },
+        [REFUSAL_HEADER] = { "header-refused",
+                             "If you did not change the header, somebody else did: don't open it. "
+                             "Keep a copy of the disk." },
+        [REFUSAL_PIN] = { "pin-mismatch",
+                          "If you did not change the header, somebody else did: don't open it. "
+                          "Keep a copy of the disk." },
+        [REFUSAL_CHANGED] = { "header-changed", "Run this again when nothing else writes to it." },
+        [REFUSAL_WRONG_KEY] = { "wrong-key", "Check the key file; then run this again." },
+        [REFUSAL_NO_ROOM] = { "no-room",
+                              "Remove a keyslot or a token that is no longer needed (cryptsetup "
+                              "luksDump shows them); then run this again." },
+        [REFUSAL_LAST_KEY] = { "last-key",
+                               "Add a passphrase (cryptsetup luksAddKey), and prove it with "
+                               "--key-file." },
+        [REFUSAL_SIGNATURE] = { "signature-found",
+                                "If nothing on it is needed, wipefs --all removes the signature." },
+        [REFUSAL_ENROLLED] = { "already-enrolled", "diskseal status shows it." },
+        [REFUSAL_NAME_TAKEN] = { "name-taken", "Choose another --name." },
+        [REFUSAL_UNKNOWN_DISK] = { "unknown-disk", "Give the device's path, or see diskseal "
+                                                   "status." },
+        [REFUSAL_UNCONFIRMED] = { "unconfirmed", "Run it on a terminal, or with --yes." },
+        [REFUSAL_POLICY_DIFFERS] = { "policy-differs",
+                                     "Leave --pcrs out, or name another --kek for this disk." },
+};
+
+int refusal_set(struct refusal *r, enum refusal_kind kind, const char *fmt, ...) {
+        va_list ap;
+
+        *r = (struct refusal){ .kind = kind };
+        va_start(ap, fmt);
+        (void) vsnprintf(r->what, sizeof(r->what), fmt, ap);
+        va_end(ap);
+        return OUTCOME_REFUSED;
+}
+
+void refusal_detail(struct refusal *r, const char *fmt, ...) {
+        va_list ap;
+
+        if (r->details == REFUSAL_DETAILS_MAX)
+                return;
+        va_start(ap, fmt);
+        (void) vsnprintf(r->detail[r->details++], sizeof(r->detail[0]), fmt, ap);
+        va_end(ap);
+}
+
+const char *refusal_id(enum refusal_kind kind) {
+        return kinds[kind].id;
+}
+
+const char *refusal_advice(enum refusal_kind kind) {
+        return kinds[kind].advice;
+}
+
+/* What a PCR stands for (TCG PC Client Platform Firmware Profile; UAPI.7 for the upper ones). */
+static const char *pcr_words(unsigned n) {
+        static const char *const words[PCR_COUNT] = {
+                [0] = "firmware code",
+                [1] = "firmware settings",
+                [2] = "option ROMs",
+                [3] = "option ROM settings",
+                [4] = "boot loader and kernel image",
+                [5] = "boot loader settings, partition table",
+                [6] = "vendor",
+                [7] = "Secure Boot",
+                [8] = "boot loader's commands",
+                [9] = "what the boot loader read",
+                [10] = "IMA",
+                [11] = "unified kernel image",
+                [12] = "kernel command line",
+                [13] = "system extensions",
+                [14] = "shim's MOK",
+                [15] = "system identity",
+                [16] = "debug",
+                [23] = "application support",
+        };
+
+        return words[n] ? words[n] : "locality-bound";
+}
+
+static void detail_value(struct refusal *r, const char *label, const uint8_t value[PCR_SIZE]) {
+        char hex[13];
+
+        for (unsigned i = 0; i < 6; i++)
+                (void) snprintf(hex + 2 * i, 3, "%02x", value[i]);
+        refusal_detail(r, "%-8s %s…", label, hex);
+}
+
+static int refuse_pcrs(struct refusal *r, const char *subject, const struct kek *kek,
+                       const struct tpm_refusal *why) {
+        unsigned first = why->pcrs ? (unsigned) __builtin_ctz(why->pcrs) : 0;
+        char list[PCR_TEXT_MAX];
+
+        pcr_mask_format(why->pcrs, list);
+        if (why->pcrs & (why->pcrs - 1))
+                refusal_set(r, REFUSAL_PCR_MISMATCH,
+                            "%s stays locked: PCRs %s are not what the policy expects", subject,
+                            list);
+        else
+                refusal_set(r, REFUSAL_PCR_MISMATCH,
+                            "%s stays locked: PCR %s (%s) is not what the policy expects", subject,
+                            list, pcr_words(first));
+        for (unsigned n = 0; n < PCR_COUNT; n++) {
+                if (!(why->pcrs & (1u << n)))
+                        continue;
+                if (why->pcrs & (why->pcrs - 1))
+                        refusal_detail(r, "PCR %u: %s", n, pcr_words(n));
+                detail_value(r, "sealed", kek->sealed.pcrs.value[n]);
+                detail_value(r, "now", why->now.value[n]);
+        }
+        return OUTCOME_REFUSED;
+}
+
+int refuse_kek(struct refusal *r, const char *subject, const struct kek *kek, int verdict,
+               const struct kek_refusal *why) {
+        char list[PCR_TEXT_MAX];
+
+        if (verdict == KEK_INCONSISTENT)
+                return refusal_set(
+                        r, REFUSAL_TOKEN_DAMAGED,
+                        "%s stays locked: KEK %s v%u was not sealed to the policy that its "
+                        "token states",
+                        subject, kek->name, kek->version);
+        switch (why->verdict) {
+        case TPM_PCR_MISMATCH: return refuse_pcrs(r, subject, kek, &why->tpm);
+        case TPM_OTHER:
+                return refusal_set(
+                        r, REFUSAL_OTHER_TPM,
+                        "%s stays locked: KEK %s v%u was sealed by another TPM than this one",
+                        subject, kek->name, kek->version);
+        case TPM_LOCKED_OUT:
+                return refusal_set(r, REFUSAL_TPM_LOCKOUT,
+                                   "%s stays locked: the TPM is in dictionary attack lockout",
+                                   subject);
+        case TPM_UNMEASURED:
+                pcr_mask_format(why->tpm.pcrs, list);
+                return refusal_set(
+                        r, REFUSAL_UNMEASURED,
+                        "%s: PCR %s is all 00 or all FF: nothing was measured into it, so it "
+                        "would protect nothing",
+                        subject, list);
+        default:
+                return refusal_set(
+                        r, REFUSAL_OBJECT_DAMAGED,
+                        "%s stays locked: the TPM doesn't take the sealed object of KEK %s v%u",
+                        subject, kek->name, kek->version);
+        }
+}
+
+int refuse_luks(struct refusal *r, const char *subject, int verdict,
+                const struct luks_reason *why) {
+        switch (verdict) {
+        case LUKS_NONE:
+                return refusal_set(r, REFUSAL_NOT_LUKS, "%s isn't a LUKS2 disk: %.180s", subject,
+                                   why->text);
+        case LUKS_WRONG_KEY:
+                return refusal_set(r, REFUSAL_WRONG_KEY, "%s: this key opens none of its keyslots",
+                                   subject);
+        case LUKS_NO_ROOM:
+                return refusal_set(r, REFUSAL_NO_ROOM, "%s: nothing was written: %.180s", subject,
+                                   why->text);
+        case LUKS_CHANGED:
+                return refusal_set(r, REFUSAL_CHANGED,
+                                   "%s: its header was changed while it was being checked",
+                                   subject);
+        default: break;
+        }
+        refusal_set(r, REFUSAL_HEADER, "%s: its LUKS2 header is refused by rule %s", subject,
+                    why->rule);
+        if (__builtin_strcmp(why->rule, "pin") == 0)
+                r->kind = REFUSAL_PIN;
+        refusal_detail(r, "%s", why->text);
+        return OUTCOME_REFUSED;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "keys/kek.h"
+
+/* What this machine knows of its disks: STATE_DIR/state.json, and the pinned covered forms in
+ * STATE_DIR/headers/UUID.json. May be lost without harm: then disks are named by their device. */
+
+struct state_disk {
+        char name[NAME_MAX_SIZE];
+        char uuid[40];
+        char device[256];
+        char role[8];
+        char kek[NAME_MAX_SIZE];
+        /* Bit n: a key that isn't ours opened keyslot n here, and the slot's JSON had this hash. */
+        uint32_t proven;
+        uint8_t proven_hash[32][32];
+};
+
+struct state {
+        size_t count;
+        struct state_disk *disks;
+};
+
+/* Return: 0, with no disks where there's no state yet; -EBADMSG (damaged); or another fault. */
+int state_read(const char *state_dir, struct state *ret, struct error *err) _warn_unused_;
+int state_write(const char *state_dir, const struct state *state, struct error *err) _warn_unused_;
+void state_done(struct state *s);
+
+/* NULL where there's none. Borrowed until the state changes. */
+struct state_disk *state_by_name(const struct state *s, const char *name);
+struct state_disk *state_by_uuid(const struct state *s, const char *uuid);
+
+/* Puts a copy of @disk in, in place of the one with its UUID. Return: 0; -ENOMEM. */
+int state_put(struct state *s, const struct state_disk *disk, struct error *err) _warn_unused_;
+void state_drop(struct state *s, const char *uuid);
+
+/* The covered form of a header that was pinned here with a key at hand. Reading: NULL in @ret where
+ * there's none. */
+int state_write_header(const char *state_dir, const char *uuid, const char *covered,
+                       struct error *err) _warn_unused_;
+int state_read_header(const char *state_dir, const char *uuid, char **ret,
+                      struct error *err) _warn_unused_;

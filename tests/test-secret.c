@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "base/secret.h"
+
+static void test_refuses_empty_and_huge(void **state) {
+        struct secret *s = (struct secret *) 1;
+        (void) state;
+        assert_int_equal(secret_new(0, &s), -EINVAL);
+        assert_int_equal(secret_new(SIZE_MAX, &s), -EINVAL);
+        assert_ptr_equal(s, (struct secret *) 1); /* untouched on failure */
+}
+
+static void test_child_sees_zeros(void **state) {
+        _cleanup_(secret_freep) struct secret *s = NULL;
+        int status;
+        (void) state;
+        assert_int_equal(secret_new(32, &s), 0);
+        memset(secret_data(s), 0xa5, 32);
+        pid_t pid = fork();
+        if (pid == 0)
+                _exit(secret_data(s)[0]);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(WEXITSTATUS(status), 0);
+        assert_int_equal(secret_data(s)[0], 0xa5);
+}
+
+static void test_overrun_faults(void **state) {
+        _cleanup_(secret_freep) struct secret *s = NULL;
+        int status;
+        (void) state;
+        assert_int_equal(secret_new(33, &s), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+                signal(SIGSEGV, SIG_DFL);
+                ((volatile uint8_t *) secret_data(s))[33] = 1;
+                _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) != 0);
+}
+
+static void test_error(void **state) {
+        struct error e = { 0 };
+        (void) state;
+        assert_int_equal(error_set(&e, -EIO, "read %d", 3), -EIO);
+        assert_int_equal(error_prefix(&e, "slot %d", 1), -EIO);
+        assert_string_equal(e.text, "slot 1: read 3");
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_refuses_empty_and_huge),
+                cmocka_unit_test(test_child_sees_zeros),
+                cmocka_unit_test(test_overrun_faults),
+                cmocka_unit_test(test_error),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
