@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+#
+# For shell tests of the program: `. "$(dirname "$0")/lib.sh"`. A test is a list of commands; the
+# first that fails ends it. Each test has a TPM and a state folder of its own, so that tests can run
+# side by side; nothing of them outlives it.
+#
+#   $DIR     the test's folder; removed at the end
+#   $TCTI    its TPM
+#   $STATE   the program's state folder
+#   $OUT     what the last expect() wrote to stdout; $ERR: to stderr; both are files
+set -euo pipefail
+set -o errtrace
+shopt -s inherit_errexit
+
+: "${DISKSEAL:=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/build/diskseal}"
+DIR=$(mktemp -d "${TMPDIR:-/tmp}/diskseal-XXXXXX")
+TCTI=swtpm:path=$DIR/tpm
+STATE=$DIR/state
+OUT=$DIR/out
+ERR=$DIR/err
+tpm_pid=
+tpms=0
+export TPM2TOOLS_TCTI=$TCTI TSS2_LOG=all+NONE
+unset DISKSEAL_TCTI
+
+at_exit() {
+        local status=$?
+
+        tpm_stop
+        rm -rf "$DIR"
+        exit "$status"
+}
+trap at_exit EXIT
+trap 'exit 130' INT TERM HUP
+trap 'echo "${BASH_SOURCE[0]}:$LINENO: $BASH_COMMAND: exit status $?" >&2' ERR
+
+fail() {
+        echo "${BASH_SOURCE[-1]}:${BASH_LINENO[-2]}: $*" >&2
+        exit 1
+}
+
+# What can't be tried here isn't a success: tools/check counts it, and prints the reason.
+skip() {
+        echo "SKIP: $*"
+        exit 77
+}
+
+# --- the TPM ---
+
+# As a firmware leaves it: started up, PCR 7 extended. Returns when it listens, which the existence
+# of its socket alone doesn't say.
+tpm_start() {
+        local i
+
+        mkdir -p "$DIR/tpm-$tpms"
+        rm -f "$DIR/tpm" "$DIR/tpm.ctrl"
+        setpriv --pdeathsig KILL swtpm socket --tpm2 --flags not-need-init,startup-clear \
+                --server "type=unixio,path=$DIR/tpm" --ctrl "type=unixio,path=$DIR/tpm.ctrl" \
+                --tpmstate "dir=$DIR/tpm-$tpms" >"$DIR/tpm.log" 2>&1 </dev/null &
+        tpm_pid=$!
+        for ((i = 0; i < 2000; i++)); do
+                if grep -q "00010000 .* $DIR/tpm\$" /proc/net/unix; then
+                        pcr_extend 7
+                        return
+                fi
+                kill -0 "$tpm_pid" 2>/dev/null || break
+                sleep 0.005
+        done
+        cat "$DIR/tpm.log" >&2
+        fail "swtpm doesn't start"
+}
+
+# As a host that pulls the plug.
+tpm_stop() {
+        [[ $tpm_pid ]] || return 0
+        kill -KILL "$tpm_pid" 2>/dev/null || true
+        wait "$tpm_pid" 2>/dev/null || true
+        tpm_pid=
+}
+
+# Power off and on: PCRs and what isn't persistent are gone.
+tpm_restart() {
+        tpm_stop
+        tpm_start
+}
+
+# Another TPM in its place.
+tpm_other() {
+        tpm_stop
+        tpms=$((tpms + 1))
+        tpm_start
+}
+
+# pcr_extend N [BANK]: by a fixed digest.
+pcr_extend() {
+        local bank=${2:-sha256} sum
+
+        sum=$("${bank}sum" <<<measured)
+        tpm2_pcrextend "$1:$bank=${sum%% *}"
+}
+
+# Nothing was left in the TPM: raw, it has room for three objects and three sessions.
+tpm_clean() {
+        local kind left
+
+        for kind in handles-transient handles-loaded-session handles-saved-session; do
+                left=$(tpm2_getcap "$kind")
+                [[ -z $left ]] || fail "left in the TPM: $kind:" "$left"
+        done
+}
+
+# --- the program ---
+
+ds() {
+        "$DISKSEAL" --tcti="$TCTI" --state-dir="$STATE" --config-dir="$DIR/config" "$@"
+}
+
+# expect STATUS COMMAND…: runs it and holds its exit status against that.
+expect() {
+        local want=$1 got=0
+
+        shift
+        "$@" >"$OUT" 2>"$ERR" </dev/null || got=$?
+        [[ $got -eq $want ]] && return
+        sed 's/^/  stdout: /' "$OUT" >&2
+        sed 's/^/  stderr: /' "$ERR" >&2
+        fail "'$*': exit status $got, expected $want"
+}
+
+# expect_out REGEX, expect_err REGEX: a line of the last expect()'s output matches.
+expect_out() {
+        grep -qE -- "$1" "$OUT" && return
+        sed 's/^/  stdout: /' "$OUT" >&2
+        fail "no line on stdout matches '$1'"
+}
+
+expect_err() {
+        grep -qE -- "$1" "$ERR" && return
+        sed 's/^/  stderr: /' "$ERR" >&2
+        fail "no line on stderr matches '$1'"
+}
+
+# json FILTER: what the filter makes of the last expect()'s stdout; null, false or nothing fails.
+json() {
+        jq --exit-status --raw-output "$1" "$OUT" && return
+        sed 's/^/  stdout: /' "$OUT" >&2
+        fail "json: '$1' finds nothing"
+}
+
+# --- disks ---
+
+# image NAME SIZE: a sparse file $DIR/NAME, all zero.
+image() {
+        truncate --size "$2" "$DIR/$1"
+}
+
+# unchanged FILE COPY: byte for byte.
+unchanged() {
+        cmp "$1" "$2" || fail "$1 was changed"
+}
+
+# changed_within FILE COPY LIMIT: they differ, and only in the first LIMIT bytes.
+changed_within() {
+        local differ last
+
+        differ=$(cmp --verbose "$1" "$2" || true)
+        [[ $differ ]] || fail "$1 wasn't changed"
+        last=$(tail -n 1 <<<"$differ" | awk '{ print $1 }')
+        [[ $last -le $3 ]] || fail "$1 was changed at byte $((last - 1)), beyond $3"
+}
