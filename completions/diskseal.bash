@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+#
+# Completion for diskseal(8). Needs no package of bash completions. What it asks diskseal for needs
+# no TPM, so that a key press never waits for one.
+
+# __diskseal_disks [OPTION…]: the names of the known disks. There's no TCTI of the name "none".
+__diskseal_disks() {
+        diskseal "$@" --tcti=none status 2>/dev/null |
+                awk 'disks { print $1 } $1 == "DISK" { disks = 1 }'
+}
+
+__diskseal_keks() {
+        diskseal "$@" kek list 2>/dev/null | awk 'NR > 1 && NF == 6 { print $1 }'
+}
+
+_diskseal() {
+        local -A options=(
+                [format]='-N --name --role --kek --pcrs -y --yes'
+                [adopt]='-N --name -k --key-file --role --kek --pcrs'
+                [unlock]='--test'
+                [lock]=''
+                [remove]='-k --key-file'
+                [rotate]='--kek'
+                [status]=''
+                [kek]=''
+                [policy]=''
+                [doctor]=''
+        )
+        local globals='--tcti --state-dir --config-dir --json -n --dry-run -q --quiet -h --help
+                --version'
+        local valued=' --tcti --state-dir --config-dir -N --name -k --key-file --role --kek --pcrs '
+        local current=${COMP_WORDS[COMP_CWORD]} option='' verb='' joined='' folders=() i word
+
+        # To bash "=" and ":" are words: --role=o is three, and the "o" belongs to the option.
+        for ((i = 1; i < COMP_CWORD; i++)); do
+                word=${COMP_WORDS[i]}
+                if [[ $word == [=:] ]]; then
+                        joined=yes
+                        continue
+                elif [[ $option ]]; then
+                        [[ $option == @(--state-dir|--config-dir) ]] && folders+=("$option=$word")
+                        option=
+                elif [[ $valued == *" $word "* ]]; then
+                        option=$word
+                elif [[ $word != -* && ! $verb && ! $joined ]]; then
+                        verb=$word
+                fi
+                joined=
+        done
+        if [[ $current == [=:] ]]; then
+                current=
+        elif [[ $joined && ! $option ]]; then
+                return 0 # the rest of a value that we know nothing of
+        fi
+
+        local words='' files=''
+        case $option in
+        --tcti) words='device:/dev/tpmrm0 swtpm:path=' ;;
+        --state-dir | --config-dir) files=-d ;;
+        -k | --key-file) files=-f ;;
+        --role) words='os data' ;;
+        --kek) words=$(__diskseal_keks "${folders[@]}") ;;
+        -N | --name | --pcrs) ;;
+        *)
+                if [[ $current == -* ]]; then
+                        words="${options[${verb:-none}]-} $globals"
+                else
+                        case $verb in
+                        '') words=${!options[*]} ;;
+                        format | adopt) files=-f ;;
+                        unlock | remove)
+                                words=$(__diskseal_disks "${folders[@]}")
+                                files=-f
+                                ;;
+                        lock | status) words=$(__diskseal_disks "${folders[@]}") ;;
+                        kek) words=list ;;
+                        policy) words=show ;;
+                        esac
+                fi
+                ;;
+        esac
+        # shellcheck disable=SC2086 # -f, -d or nothing
+        mapfile -t COMPREPLY < <(compgen $files -W "$words" -- "$current")
+        [[ -z $files ]] || compopt -o filenames 2>/dev/null
+}
+complete -F _diskseal diskseal
