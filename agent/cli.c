@@ -46,8 +46,9 @@ int cli_usage(const struct cli *cli, const char *fmt, ...) {
         (void) vfprintf(stderr, fmt, ap);
         va_end(ap);
         if (cli->verb)
-                fprintf(stderr, "\nUsage: diskseal %s %s\nMore: diskseal %s --help\n",
-                        cli->verb->name, cli->verb->synopsis, cli->verb->name);
+                fprintf(stderr, "\nUsage: diskseal %s%s%s\nMore: diskseal %s --help\n",
+                        cli->verb->name, cli->verb->synopsis[0] ? " " : "", cli->verb->synopsis,
+                        cli->verb->name);
         else
                 fprintf(stderr, "\nMore: diskseal --help\n");
         return EXIT_USAGE;

@@ -45,8 +45,10 @@ static void print_options(const struct cli_option *o) {
 
 static void print_help(const struct cli_verb *verb) {
         if (verb) {
-                printf("Usage: diskseal %s %s\n%s.\n\nOptions:\n", verb->name, verb->synopsis,
-                       verb->summary);
+                printf("Usage: diskseal %s%s%s\n%s.\n\n", verb->name, verb->synopsis[0] ? " " : "",
+                       verb->synopsis, verb->summary);
+                if (verb->options[0].name)
+                        printf("Options:\n");
                 print_options(verb->options);
                 printf("Global options: diskseal --help\n\nExamples:\n  %s\n  %s\n",
                        verb->examples[0], verb->examples[1]);

@@ -22,7 +22,7 @@
 #define DATA (16ULL << 20)
 
 static int open_image(const struct image *i, int flags) {
-        int fd = open(i->path, flags | O_CLOEXEC);
+        int fd = open(i->path, flags | O_CLOEXEC, 0600);
 
         if (fd < 0)
                 fail_msg("open %s", i->path);

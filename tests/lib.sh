@@ -116,6 +116,13 @@ ds() {
         "$DISKSEAL" --tcti="$TCTI" --state-dir="$STATE" --config-dir="$DIR/config" "$@"
 }
 
+# ds_start VERB…: in the background; $pid is the program's own, so that it can be killed.
+ds_start() {
+        "$DISKSEAL" --tcti="$TCTI" --state-dir="$STATE" --config-dir="$DIR/config" "$@" \
+                >"$DIR/log" 2>&1 </dev/null &
+        pid=$!
+}
+
 # expect STATUS COMMAND…: runs it and holds its exit status against that.
 expect() {
         local want=$1 got=0

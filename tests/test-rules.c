@@ -360,9 +360,9 @@ static void test_no_rule_is_left_out_here(void **state) {
 
 /* The table is printed rule by rule, for any header. */
 static void test_each_rule_stands_alone(void **state) {
-        static const char *const texts[] = { "{}", "[]", "{\"segments\":[],\"digests\":1}",
-                                             "{\"segments\":{\"0\":null},\"keyslots\":{\"0\":null},"
-                                             "\"digests\":{\"0\":{\"segments\":[\"0\"]}}}" };
+        static const char nulls[] = "{\"segments\":{\"0\":null},\"keyslots\":{\"0\":null},"
+                                    "\"digests\":{\"0\":{\"segments\":[\"0\"]}},\"config\":null}";
+        static const char *const texts[] = { "{}", "[]", "{\"segments\":[],\"digests\":1}", nulls };
 
         (void) state;
         for (unsigned i = 0; i < ARRAY_SIZE(texts); i++) {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 #
-# For the tests of the tree itself: tests/check-*. Each takes the root of a tree, by default its own,
-# writes a line for each breach, and exits 1 where there was one.
+# For the tests of the tree itself: tests/check-*. Each takes the root of a tree, by default its
+# own, writes a line for each breach, and exits 1 where there was one.
 set -euo pipefail
 
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"

@@ -85,7 +85,7 @@ static int error_connect(struct tpm *t, const char *tcti, TSS2_RC rc, struct err
         switch (rc & ~(TSS2_RC) TSS2_RC_LAYER_MASK) {
         case TSS2_BASE_RC_NOT_SUPPORTED:
         case TSS2_BASE_RC_BAD_VALUE:
-                return error_set(err, -EINVAL, "connect to TPM: '%.100s' is no TCTI that we have",
+                return error_set(err, -EINVAL, "connect to TPM: tpm2-tss doesn't take '%.100s'",
                                  tcti);
         case TSS2_BASE_RC_MEMORY: return error_nomem(err);
         case TSS2_BASE_RC_IO_ERROR:

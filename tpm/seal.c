@@ -8,19 +8,26 @@
 
 #define KEY_MAX 128 /* bytes: MAX_SYM_DATA, which every TPM has */
 
-static void sensitive_wipe(TPM2B_SENSITIVE_CREATE *in) {
-        explicit_bzero(in, sizeof(*in));
+struct request {
+        ESYS_TR parent, session;
+        TPM2B_SENSITIVE_CREATE sensitive;
+        TPM2B_PUBLIC template;
+        TPML_PCR_SELECTION pcrs;
+};
+
+static void request_wipe(struct request *q) {
+        explicit_bzero(&q->sensitive, sizeof(q->sensitive));
 }
 
 /* TPM2_Create, with the key in it: encrypted by the session, which ends with it. */
-static TSS2_RC create(struct tpm *t, const struct handle *parent, const struct handle *session,
-                      const TPM2B_SENSITIVE_CREATE *in, const TPM2B_PUBLIC *template,
-                      const TPML_PCR_SELECTION *pcrs, struct created *ret) {
+static TSS2_RC create(struct tpm *t, const struct request *q, struct created *ret) {
         const TPM2B_DATA outside = { 0 };
+        TSS2_RC rc = Esys_Create(t->esys, q->parent, q->session, ESYS_TR_NONE, ESYS_TR_NONE,
+                                 &q->sensitive, &q->template, &outside, &q->pcrs, &ret->private,
+                                 &ret->public, &ret->creation, NULL, &ret->ticket);
 
-        return Esys_Create(t->esys, parent->tr, session->tr, ESYS_TR_NONE, ESYS_TR_NONE, in,
-                           template, &outside, pcrs, &ret->private, &ret->public, &ret->creation,
-                           NULL, &ret->ticket);
+        wipe_after_create(t);
+        return rc;
 }
 
 /* Whether creation data covers the PCRs that were asked for, with the values that they should have.
@@ -47,16 +54,16 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
              struct sealed *ret, struct error *err) {
         _cleanup_(handle_done) struct handle parent = HANDLE(t), session = HANDLE(t);
         _cleanup_(created_done) struct created made = { 0 };
-        _cleanup_(sensitive_wipe) TPM2B_SENSITIVE_CREATE in = { 0 };
-        TPM2B_PUBLIC template = {
-                .publicArea = { .type = TPM2_ALG_KEYEDHASH,
-                                .nameAlg = TPM2_ALG_SHA256,
-                                .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
-                                                    TPMA_OBJECT_NODA,
-                                .authPolicy.size = SHA256_SIZE,
-                                .parameters.keyedHashDetail.scheme.scheme = TPM2_ALG_NULL },
+        _cleanup_(request_wipe) struct request q = {
+                .template.publicArea = { .type = TPM2_ALG_KEYEDHASH,
+                                         .nameAlg = TPM2_ALG_SHA256,
+                                         .objectAttributes = TPMA_OBJECT_FIXEDTPM |
+                                                             TPMA_OBJECT_FIXEDPARENT |
+                                                             TPMA_OBJECT_NODA,
+                                         .authPolicy.size = SHA256_SIZE,
+                                         .parameters.keyedHashDetail.scheme.scheme =
+                                                 TPM2_ALG_NULL },
         };
-        TPML_PCR_SELECTION selection;
         TPM2B_NAME srk;
         TSS2_RC rc;
         int r;
@@ -66,8 +73,8 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
                                  secret_size(key));
         if (pcrs->mask >> PCR_COUNT)
                 return error_set(err, -EINVAL, "seal: there are %d PCRs", PCR_COUNT);
-        selection = pcr_selection(pcrs->mask);
-        memcpy(template.publicArea.authPolicy.buffer, policy, SHA256_SIZE);
+        q.pcrs = pcr_selection(pcrs->mask);
+        memcpy(q.template.publicArea.authPolicy.buffer, policy, SHA256_SIZE);
 
         r = srk_any(t, &parent, &srk, err);
         if (r < 0)
@@ -77,15 +84,16 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
         if (r < 0)
                 return error_prefix(err, "seal");
 
-        in.sensitive.data.size = (UINT16) secret_size(key);
-        memcpy(in.sensitive.data.buffer, secret_data(key), secret_size(key));
-        rc = create(t, &parent, &session, &in, &template, &selection, &made);
-        wipe_after_create(t);
+        q.parent = parent.tr;
+        q.session = session.tr;
+        q.sensitive.sensitive.data.size = (UINT16) secret_size(key);
+        memcpy(q.sensitive.sensitive.data.buffer, secret_data(key), secret_size(key));
+        rc = create(t, &q, &made);
         if (rc)
                 return tpm_fault(t, rc, "seal", err);
         handle_gone(&session);
 
-        if (!public_is_made_from(made.public, &template))
+        if (!public_is_made_from(made.public, &q.template))
                 return error_set(err, -EIO, "seal: the TPM made another object than was asked");
         r = check_creation(&made.creation->creationData, pcrs, err);
         if (r != TPM_GRANTED)

@@ -69,8 +69,7 @@ static bool is_storage_key(const TPMT_PUBLIC *p) {
 }
 
 int srk_persistent(struct tpm *t, struct handle *ret, TPM2B_NAME *ret_name, struct error *err) {
-        _cleanup_(
-                handle_done) struct handle h = { .tpm = t, .tr = ESYS_TR_NONE, .persistent = true };
+        _cleanup_(handle_done) struct handle h = HANDLE(t);
         TPM2B_PUBLIC public;
         TPM2B_NAME name;
         bool tried = false;
@@ -78,6 +77,7 @@ int srk_persistent(struct tpm *t, struct handle *ret, TPM2B_NAME *ret_name, stru
         TSS2_RC rc;
         int r;
 
+        h.persistent = true;
         do
                 rc = Esys_TR_FromTPMPublic(t->esys, SRK_HANDLE, NO_SESSIONS, &tr);
         while (lock_made_room(t, rc, &tried));

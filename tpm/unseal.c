@@ -97,8 +97,10 @@ static int explain(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct seale
         int r;
 
         r = tpm_pcr_read(t, asked, &now, err);
-        if (r < 0)
-                return err->errnum = -EIO; /* no bank to hold against is a fault here, as any */
+        if (r < 0) {
+                err->errnum = -EIO; /* no bank to hold against is a fault here, as any */
+                return error_prefix(err, "unseal");
+        }
         for (unsigned n = 0; n < PCR_COUNT; n++)
                 if ((asked & (1u << n)) &&
                     memcmp(now.value[n], object->pcrs.value[n], PCR_SIZE) != 0)
