@@ -30,7 +30,7 @@ int cli_print_json(struct json *json) {
         _cleanup_(freep) char *text = NULL;
         struct error err = { 0 };
 
-        if (!json || json_text(json, true, &text, &err) < 0) {
+        if (!owned || json_text(owned, true, &text, &err) < 0) {
                 fprintf(stderr, "diskseal: out of memory\n");
                 return EXIT_FAULT;
         }

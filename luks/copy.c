@@ -307,6 +307,10 @@ int copies_read(const struct device *d, struct copies *ret, struct luks_reason *
         return r;
 }
 
+void copies_done(struct copies *c) {
+        close_fdp(&c->mem_fd);
+}
+
 bool copies_same(const struct copies *a, const struct copies *b) {
         for (unsigned i = 0; i < 2; i++)
                 if (a->good[i] != b->good[i] || memcmp(a->sum[i], b->sum[i], SHA256_SIZE) != 0)

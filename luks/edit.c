@@ -13,7 +13,8 @@
 struct luks_edit {
         struct lib *lib;     /* on the disk */
         struct device disk;  /* our own descriptor, opened before anything is written */
-        struct luks *result; /* the header as it was last read back */
+        struct luks *base;   /* the header that was checked; borrowed, NULL for a new disk */
+        struct luks *result; /* the header as it was last read back; NULL before the first change */
         bool broken;         /* a change failed: nobody knows what the disk holds */
 };
 
@@ -28,7 +29,15 @@ struct luks_edit *luks_edit_close(struct luks_edit *e) {
 }
 
 struct luks *luks_edit_result(struct luks_edit *e) {
-        return e->result;
+        return e->result ? e->result : e->base;
+}
+
+void edit_own_base(struct luks_edit *e) {
+        e->result = e->base;
+}
+
+static const char *path_of(struct luks_edit *e) {
+        return luks_edit_result(e)->facts.device;
 }
 
 static int changed(struct luks_reason *why) {
@@ -73,7 +82,7 @@ static int commit(struct luks_edit *e, struct error *err) {
         e->broken = true;
         if (fsync(e->disk.fd) < 0)
                 return error_errno(err, -errno, "make the header durable");
-        r = read_again(e, e->result->facts.device, &after, &why, err);
+        r = read_again(e, path_of(e), &after, &why, err);
         if (r < 0)
                 return error_prefix(err, "read the header back");
         if (r != LUKS_OK)
@@ -91,19 +100,37 @@ static int commit(struct luks_edit *e, struct error *err) {
         return 0;
 }
 
+/* The metadata as it stands on the disk now, raw: equal bytes need no second look at their meaning.
+ */
+static int same_on_disk(const struct luks_edit *e, bool *ret, struct luks_reason *why,
+                        struct error *err) {
+        _cleanup_(device_close) struct device now = DEVICE_INIT;
+        _cleanup_(copies_done) struct copies copies = { .mem_fd = -1 };
+        int r;
+
+        r = device_open(e->base->facts.device, O_RDONLY, &now, err);
+        if (r < 0)
+                return r;
+        *ret = false;
+        if (!device_same(&now, &e->disk) || !device_same(&e->base->disk, &e->disk))
+                return LUKS_OK;
+        r = copies_read(&now, &copies, why, err);
+        if (r < 0)
+                return r;
+        *ret = r == LUKS_OK && copies_same(&e->base->copies, &copies);
+        return LUKS_OK;
+}
+
 /* Between the copy and this moment anything may have written. Compared before libcryptsetup loads
  * from the disk, because loading writes where the copies aren't equal. */
-static int take_up(struct luks_edit *e, const struct luks *l, struct luks_reason *why,
-                   struct error *err) {
+static int take_up(struct luks_edit *e, struct luks_reason *why, struct error *err) {
         bool same = false;
         int r;
 
-        if (!device_same(&l->disk, &e->disk))
-                return changed(why);
-        r = read_again(e, l->facts.device, &e->result, why, err);
-        if (r != LUKS_OK)
+        r = same_on_disk(e, &same, why, err);
+        if (r < 0)
                 return r;
-        if (!copies_same(&l->copies, &e->result->copies))
+        if (!same)
                 return changed(why);
 
         r = lib_new(e->disk.fd, &e->lib, err);
@@ -112,27 +139,27 @@ static int take_up(struct luks_edit *e, const struct luks *l, struct luks_reason
         r = crypt_load(e->lib->cd, CRYPT_LUKS2, NULL);
         if (r < 0)
                 return lib_fault(e->lib, r, "load the header", err);
-        r = same_dump(e->lib, l, &same, err);
+        r = same_dump(e->lib, e->base, &same, err);
         if (r < 0)
                 return r;
         if (!same)
                 return changed(why);
         /* The load mended the copy: that was a write, and is to last like any other. */
-        return l->facts.degraded ? commit(e, err) : LUKS_OK;
+        return e->base->facts.degraded ? commit(e, err) : LUKS_OK;
 }
 
-int luks_edit(const struct luks *l, struct luks_edit **ret, struct luks_reason *why,
-              struct error *err) {
+int luks_edit(struct luks *l, struct luks_edit **ret, struct luks_reason *why, struct error *err) {
         _cleanup_(luks_edit_closep) struct luks_edit *e = calloc(1, sizeof(*e));
         int r;
 
         if (!e)
                 return error_nomem(err);
         e->disk.fd = -1;
+        e->base = l;
         r = device_open(l->facts.device, O_RDWR, &e->disk, err);
         if (r < 0)
                 return r;
-        r = take_up(e, l, why, err);
+        r = take_up(e, why, err);
         if (r < 0)
                 return error_prefix(err, "change the header of %.100s", l->facts.device);
         if (r == LUKS_OK)
@@ -152,14 +179,14 @@ static int finish(struct luks_edit *e, int r, const char *what, struct error *er
                         (void) error_prefix(err, "%s", what);
         }
         if (r < 0)
-                return error_prefix(err, "%.100s", e->result->facts.device);
+                return error_prefix(err, "%.100s", path_of(e));
         return 0;
 }
 
 static int begin(struct luks_edit *e, struct error *err) {
         if (e->broken)
                 return error_set(err, -ESTALE, "%.100s: an earlier change failed; open it again",
-                                 e->result->facts.device);
+                                 path_of(e));
         e->lib->said[0] = '\0';
         return 0;
 }
@@ -171,7 +198,7 @@ int luks_slot_add(struct luks_edit *e, unsigned slot, struct secret *volume_key,
         r = begin(e, err);
         if (r < 0)
                 return r;
-        if (slot >= LUKS_SLOTS_MAX || e->result->facts.slots & 1u << slot)
+        if (slot >= LUKS_SLOTS_MAX || luks_edit_result(e)->facts.slots & 1u << slot)
                 return error_set(err, -EEXIST, "keyslot %u isn't free", slot);
         r = lib_set_pbkdf(e->lib, err);
         if (r < 0)
@@ -192,7 +219,7 @@ int luks_slot_remove(struct luks_edit *e, unsigned slot, struct error *err) {
         r = begin(e, err);
         if (r < 0)
                 return r;
-        if (slot >= LUKS_SLOTS_MAX || !(e->result->facts.slots & 1u << slot))
+        if (slot >= LUKS_SLOTS_MAX || !(luks_edit_result(e)->facts.slots & 1u << slot))
                 return error_set(err, -ENOENT, "there is no keyslot %u", slot);
         return finish(e, crypt_keyslot_destroy(e->lib->cd, (int) slot), "remove a keyslot", err);
 }
@@ -219,7 +246,7 @@ int luks_token_remove(struct luks_edit *e, unsigned id, struct error *err) {
         r = begin(e, err);
         if (r < 0)
                 return r;
-        if (id >= LUKS_TOKENS_MAX || !luks_token(e->result, id))
+        if (id >= LUKS_TOKENS_MAX || !luks_token(luks_edit_result(e), id))
                 return error_set(err, -ENOENT, "there is no token %u", id);
         return finish(e, crypt_token_json_set(e->lib->cd, (int) id, NULL), "remove a token", err);
 }

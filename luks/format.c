@@ -67,6 +67,8 @@ static int edit_new(const char *device, struct luks_edit **ret, struct error *er
                 return error_prefix(err, "read the header back");
         if (r != LUKS_OK)
                 return error_set(err, -EIO, "read the header back: %s: %s", why.rule, why.text);
+        edit_own_base(*ret);
+        (void) TAKE(l);
         return 0;
 }
 

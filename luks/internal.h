@@ -82,6 +82,7 @@ struct copies {
 /* Return: LUKS_OK; LUKS_NONE, LUKS_REFUSED; or a fault. */
 int copies_read(const struct device *d, struct copies *ret, struct luks_reason *why,
                 struct error *err) _warn_unused_;
+void copies_done(struct copies *c);
 bool copies_same(const struct copies *a, const struct copies *b);
 
 /* Copies @size bytes at @offset from the disk to the same place of the memfd, under the lock. */
@@ -113,6 +114,11 @@ int lib_fault(const struct lib *c, int errnum, const char *what, struct error *e
 
 /* The PBKDF for a random slot secret. It's also the digest's. */
 int lib_set_pbkdf(struct lib *c, struct error *err) _warn_unused_;
+
+/* --- edit.c --- */
+
+/* Makes the edit close the header that it began with, which is otherwise borrowed. */
+void edit_own_base(struct luks_edit *e);
 
 /* --- open.c --- */
 

@@ -142,7 +142,7 @@ int luks_pin_check_key(const struct luks *l, struct secret *slot_secret, struct 
  * Return: LUKS_OK; LUKS_CHANGED where the disk's header isn't @l's byte for byte; or a fault
  *         (-EROFS, -EACCES …, the disk as it was).
  */
-int luks_edit(const struct luks *l, struct luks_edit **ret, struct luks_reason *why,
+int luks_edit(struct luks *l, struct luks_edit **ret, struct luks_reason *why,
               struct error *err) _warn_unused_;
 struct luks_edit *luks_edit_close(struct luks_edit *e);
 DEFINE_CLEANUP(struct luks_edit *, luks_edit_close);

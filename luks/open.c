@@ -15,7 +15,7 @@ struct luks *luks_close(struct luks *l) {
         if (!l)
                 return NULL;
         l->lib = lib_free(l->lib);
-        close_fdp(&l->copies.mem_fd);
+        copies_done(&l->copies);
         device_close(&l->disk);
         l->metadata = json_free(l->metadata);
         free(l->dump);

@@ -120,6 +120,7 @@ ds() {
 ds_start() {
         "$DISKSEAL" --tcti="$TCTI" --state-dir="$STATE" --config-dir="$DIR/config" "$@" \
                 >"$DIR/log" 2>&1 </dev/null &
+        # shellcheck disable=SC2034 # for the test
         pid=$!
 }
 

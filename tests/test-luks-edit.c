@@ -60,7 +60,7 @@ static struct luks *open_ok(const struct image *i) {
         return l;
 }
 
-static struct luks_edit *edit_ok(const struct luks *l) {
+static struct luks_edit *edit_ok(struct luks *l) {
         struct luks_edit *e = NULL;
         struct luks_reason why = { 0 };
         struct error err = { 0 };
