@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -131,15 +132,16 @@ static int run_adopt(struct cli *cli) {
         if (r >= 0)
                 return r;
         args.key_file = cli_value(cli, "key-file");
-        if (!args.key_file)
-                return cli_usage(cli, "--key-file is missing: adopting opens the disk once");
         r = op_adopt(&cli->context, &args, &e, &why, &err);
+        if (r == -ENOKEY)
+                return cli_usage(cli, "--key-file is missing: %s", err.text);
         if (r != OUTCOME_DONE)
                 return cli_failed(cli, r, &why, &err);
         if (cli->dry_run)
                 return print_plan(cli, &args, false);
         r = print_result(cli, &args, &e, "is now also what opens");
-        cli_say(cli, "  Keyslot %u, which the key file opened, stays.", e.foreign_slot);
+        if (e.foreign_slot < LUKS_SLOTS_MAX)
+                cli_say(cli, "  Keyslot %u, which the key file opened, stays.", e.foreign_slot);
         return r;
 }
 
@@ -175,7 +177,7 @@ static const struct cli_option adopt_options[] = {
 
 const struct cli_verb verb_adopt = {
         .name = "adopt",
-        .synopsis = "DEVICE --name=NAME --key-file=FILE [--role=os|data] [--kek=NAME] "
+        .synopsis = "DEVICE --name=NAME [--key-file=FILE] [--role=os|data] [--kek=NAME] "
                     "[--pcrs=LIST]",
         .summary = "Take an existing LUKS2 disk over; its own key stays",
         .args_min = 1,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define _GNU_SOURCE
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -195,6 +196,8 @@ static void harden(void) {
         (void) prctl(PR_SET_DUMPABLE, 0);
         (void) setrlimit(RLIMIT_CORE, &none);
         (void) umask(077);
+        /* A TPM simulator that goes away is a fault to report, not the end of us. */
+        (void) signal(SIGPIPE, SIG_IGN);
 }
 
 static int run(struct cli *cli, int argc, char **argv) {

@@ -72,8 +72,7 @@ static void absolute_path(const char *device, char ret[256]) {
         (void) snprintf(ret, 256, "%s", real && strlen(real) < 256 ? real : device);
 }
 
-static int record(struct work *w) {
-        const struct luks *l = luks_edit_result(w->edit);
+static int record(struct work *w, const struct luks *l) {
         struct state_disk *d = &w->record;
         int r;
 
@@ -148,7 +147,7 @@ int op_format(struct context *c, const struct op_enroll *args, struct op_enrolle
         if ((r = open_kek(&w)) != OUTCOME_DONE || (r = write_header(&w)) != OUTCOME_DONE ||
             (r = enroll(&w)) != OUTCOME_DONE)
                 return r;
-        return record(&w);
+        return record(&w, luks_edit_result(w.edit));
 }
 
 /* --- adopt --- */
@@ -181,23 +180,56 @@ static int open_foreign(struct work *w, struct secret *key) {
         return OUTCOME_REFUSED;
 }
 
-/* Up to the first write: that the disk isn't ours yet, and that the key opens it. */
-static int adopt_prepare(struct work *w) {
+/* Which slot the key file opens, and the hash by which it's known again. */
+static int prove_key_file(struct work *w) {
         _cleanup_(secret_freep) struct secret *key = NULL;
+        unsigned slot;
         int r;
 
-        r = disk_load(w->args->device, &w->disk, w->why, w->err);
-        if (r != OUTCOME_DONE)
-                return r;
-        if (w->disk.token)
-                return refusal_set(w->why, REFUSAL_ENROLLED,
-                                   "%s is a disk of diskseal already, named %s", w->args->device,
-                                   w->disk.token->name);
-        r = check_name(w, luks_facts(w->disk.luks)->uuid);
-        if (r != OUTCOME_DONE)
-                return r;
         r = file_read_secret(w->args->key_file, KEY_FILE_MAX, &key, w->err);
-        return r < 0 ? r : open_foreign(w, key);
+        if (r < 0)
+                return r;
+        r = open_foreign(w, key);
+        if (r != OUTCOME_DONE)
+                return r;
+        slot = w->ret->foreign_slot;
+        w->record.proven |= 1u << slot;
+        return disk_slot_hash(w->disk.luks, slot, w->record.proven_hash[slot], w->err);
+}
+
+/* A disk of ours is taken once more only as what it is, and only where it isn't recorded. */
+static int check_again(const struct work *w) {
+        const struct token *t = w->disk.token;
+
+        if (!t || (strcmp(t->name, w->args->name) == 0 && strcmp(t->role, w->args->role) == 0 &&
+                   strcmp(t->entry[0].kek.name, w->args->kek) == 0 &&
+                   !state_by_uuid(&w->state, luks_facts(w->disk.luks)->uuid)))
+                return OUTCOME_DONE;
+        return refusal_set(w->why, REFUSAL_ENROLLED,
+                           "%s is a disk of diskseal already: %s, role %s, KEK %s", w->args->device,
+                           t->name, t->role, t->entry[0].kek.name);
+}
+
+/* The disk was enrolled here before, and isn't recorded: a cut, or a lost state. Its own token says
+ * the rest, once this TPM has opened it. */
+static int adopt_again(struct work *w) {
+        const struct token_entry *e = &w->disk.token->entry[0];
+        _cleanup_(secret_freep) struct secret *secret = NULL, *volume_key = NULL;
+        struct secret *kek;
+        int r;
+
+        r = context_kek(w->c, w->args->name, &e->kek, &kek, w->why, w->err);
+        context_release_tpm(w->c);
+        if (r != OUTCOME_DONE ||
+            (r = disk_secret(&w->disk, e, kek, &secret, w->why, w->err)) != OUTCOME_DONE ||
+            (r = disk_volume_key(&w->disk, secret, &volume_key, w->why, w->err)) != OUTCOME_DONE)
+                return r;
+
+        w->ret->slot = w->disk.token->slot;
+        (void) snprintf(w->ret->kek, sizeof(w->ret->kek), "%s", e->kek.name);
+        w->ret->version = e->kek.version;
+        w->ret->pcr_mask = e->kek.steps.step[0].pcr_mask;
+        return w->c->dry_run ? OUTCOME_DONE : record(w, w->disk.luks);
 }
 
 static int adopt_edit(struct work *w) {
@@ -212,25 +244,39 @@ static int adopt_edit(struct work *w) {
                                : OUTCOME_DONE;
 }
 
+/* Up to the first write: whose disk it is, and that the key opens it. */
+static int adopt_prepare(struct work *w) {
+        int r;
+
+        if ((r = begin(w)) != OUTCOME_DONE ||
+            (r = disk_load(w->args->device, &w->disk, w->why, w->err)) != OUTCOME_DONE ||
+            (r = check_name(w, luks_facts(w->disk.luks)->uuid)) != OUTCOME_DONE ||
+            (r = check_again(w)) != OUTCOME_DONE)
+                return r;
+        w->ret->foreign_slot = LUKS_SLOTS_MAX;
+        if (w->args->key_file)
+                return prove_key_file(w);
+        if (!w->disk.token)
+                return error_set(w->err, -ENOKEY, "adopting %s needs a key that opens it",
+                                 w->args->device);
+        return OUTCOME_DONE;
+}
+
 int op_adopt(struct context *c, const struct op_enroll *args, struct op_enrolled *ret,
              struct refusal *why, struct error *err) {
         _cleanup_(work_done) struct work w = {
                 .c = c, .args = args, .ret = ret, .why = why, .err = err
         };
-        unsigned slot;
-        int r;
+        int r = adopt_prepare(&w);
 
-        if ((r = begin(&w)) != OUTCOME_DONE || (r = adopt_prepare(&w)) != OUTCOME_DONE ||
-            c->dry_run)
+        if (r != OUTCOME_DONE)
                 return r;
+        if (w.disk.token)
+                return adopt_again(&w);
+        if (c->dry_run)
+                return OUTCOME_DONE;
         if ((r = open_kek(&w)) != OUTCOME_DONE || (r = adopt_edit(&w)) != OUTCOME_DONE ||
             (r = enroll(&w)) != OUTCOME_DONE)
                 return r;
-
-        slot = ret->foreign_slot;
-        r = disk_slot_hash(luks_edit_result(w.edit), slot, w.record.proven_hash[slot], err);
-        if (r < 0)
-                return r;
-        w.record.proven = 1u << slot;
-        return record(&w);
+        return record(&w, luks_edit_result(w.edit));
 }

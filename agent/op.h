@@ -32,7 +32,7 @@ int op_resolve(const struct context *c, const char *what, char ret_device[256], 
 struct op_enroll {
         const char *device, *name, *role, *kek;
         uint32_t pcr_mask;    /* 0: that of the KEK, or for a new one PCRS_DEFAULT */
-        const char *key_file; /* adopt only */
+        const char *key_file; /* adopt: NULL for a disk of ours that isn't recorded */
 };
 
 struct op_enrolled {
@@ -42,7 +42,7 @@ struct op_enrolled {
         uint32_t version;
         uint32_t pcr_mask;
         bool kek_is_new;
-        unsigned foreign_slot; /* adopt: which slot the key file opened */
+        unsigned foreign_slot; /* adopt: which slot the key file opened; LUKS_SLOTS_MAX: none */
 };
 
 /* What a format would meet: checked before anybody is asked to confirm. */
@@ -50,6 +50,7 @@ int op_format_check(const struct op_enroll *args, struct refusal *why,
                     struct error *err) _warn_unused_;
 int op_format(struct context *c, const struct op_enroll *args, struct op_enrolled *ret,
               struct refusal *why, struct error *err) _warn_unused_;
+/* -ENOKEY: the disk isn't ours yet, and there's no key file. */
 int op_adopt(struct context *c, const struct op_enroll *args, struct op_enrolled *ret,
              struct refusal *why, struct error *err) _warn_unused_;
 

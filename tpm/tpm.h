@@ -13,7 +13,10 @@
 /* tpm/ is the only folder that includes <tss2/...>; no TSS type appears in this header. */
 struct tpm; /* one connection to one TPM; use from one thread */
 
-/* What the TPM decided. Positive, so that no caller can mistake a refusal for a broken machine. */
+/* After a fault (a negative result) close the connection and open it again: it takes no more
+ * commands.
+ *
+ * What the TPM decided. Positive, so that no caller can mistake a refusal for a broken machine. */
 enum tpm_verdict {
         TPM_GRANTED = 0,
         TPM_PCR_MISMATCH, /* a PCR isn't what the policy expects: see struct tpm_refusal */
