@@ -24,7 +24,7 @@ static void tokener_freep(struct json_tokener **t) {
 int json_parse(const char *text, size_t size, struct json **ret, struct error *err) {
         _cleanup_(tokener_freep) struct json_tokener *t = json_tokener_new_ex(JSON_DEPTH_MAX);
         _cleanup_(json_freep) struct json *j = NULL;
-        size_t end;
+        size_t end = 0;
 
         if (!t)
                 return error_nomem(err);
@@ -33,13 +33,15 @@ int json_parse(const char *text, size_t size, struct json **ret, struct error *e
         json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
         j = OURS(json_tokener_parse_ex(t, text, (int) size));
         /* A number or a literal at the very end waits for more; a NUL behind it ends it. */
-        if (json_tokener_get_error(t) == json_tokener_continue)
+        if (json_tokener_get_error(t) == json_tokener_continue) {
                 j = OURS(json_tokener_parse_ex(t, "", 1));
+                end = size;
+        }
         if (json_tokener_get_error(t) != json_tokener_success)
                 return error_set(err, -EBADMSG, "not JSON: %s at byte %zu",
                                  json_tokener_error_desc(json_tokener_get_error(t)),
                                  json_tokener_get_parse_end(t));
-        for (end = json_tokener_get_parse_end(t); end < size; end++)
+        for (end = end ? end : json_tokener_get_parse_end(t); end < size; end++)
                 if (!strchr(" \t\r\n", text[end]))
                         return error_set(err, -EBADMSG,
                                          "not JSON: more behind the value, at byte %zu", end);
@@ -192,7 +194,7 @@ int json_get_decimal(const struct json *o, const char *key, uint64_t max, uint64
 
 int json_get_bytes(const struct json *o, const char *key, uint8_t *buf, size_t max,
                    size_t *ret_size, struct error *err) {
-        const char *s;
+        const char *s = NULL;
         int r;
 
         r = json_get_string(o, key, &s, err);

@@ -13,7 +13,7 @@
 struct luks_edit {
         struct lib *lib;     /* on the disk */
         struct device disk;  /* our own descriptor, opened before anything is written */
-        struct luks *base;   /* the header that was checked; borrowed, NULL for a new disk */
+        struct luks *base;   /* the header that was checked; borrowed */
         struct luks *result; /* the header as it was last read back; NULL before the first change */
         bool broken;         /* a change failed: nobody knows what the disk holds */
 };
@@ -34,6 +34,7 @@ struct luks *luks_edit_result(struct luks_edit *e) {
 
 void edit_own_base(struct luks_edit *e) {
         e->result = e->base;
+        e->base = NULL;
 }
 
 static const char *path_of(struct luks_edit *e) {

@@ -5,20 +5,12 @@
 #include <string.h>
 
 #include "luks/expect.h"
-
-/* One line of what stands in the header: whole if it's short, cut if it isn't. */
-static void show(char *ret, size_t max, const char *text) {
-        size_t n = 0;
-
-        for (; text[n] && n + 1 < max; n++)
-                ret[n] = text[n] >= 0x20 && text[n] <= 0x7e ? text[n] : '?';
-        ret[n] = '\0';
-}
+#include "luks/internal.h"
 
 bool expect_failed(struct finding *f, const char *found, const char *fmt, ...) {
         va_list ap;
 
-        show(f->found, sizeof(f->found), found);
+        text_safe(f->found, sizeof(f->found), found);
         va_start(ap, fmt);
         (void) vsnprintf(f->expected, sizeof(f->expected), fmt, ap);
         va_end(ap);

@@ -40,7 +40,7 @@ struct luks_reason {
 struct luks_facts {
         char uuid[40];
         char cipher[32];         /* "aes-xts-plain64" */
-        uint32_t key_size;       /* of the volume key, bytes */
+        uint32_t key_size;       /* of the volume key, bytes; 0 while no keyslot is bound */
         uint32_t sector_size;    /* bytes */
         uint64_t data_offset;    /* bytes */
         uint64_t metadata_size;  /* of one of the two copies, bytes */

@@ -124,6 +124,8 @@ static void test_canonical_form(void **state) {
                 const char *in, *out;
         } vectors[] = {
                 { "{}", "{}" },
+                { "512", "512" },
+                { " true ", "true" },
                 { "{ \"b\" : 1 , \"a\" : [ ] }", "{\"a\":[],\"b\":1}" },
                 { "{\"B\":1,\"a\":2,\"aa\":3,\"\":4}", "{\"\":4,\"B\":1,\"a\":2,\"aa\":3}" },
                 { "[true,false,null,-1,18446744073709551615]",
