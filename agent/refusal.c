@@ -16,15 +16,15 @@ static const struct {
                                 "keys (cryptsetup open)." },
         [REFUSAL_TPM_LOCKOUT] = { "tpm-lockout", "Wait until the TPM's lockout ends (tpm2_getcap "
                                                  "properties-variable), then run this again." },
-        [REFUSAL_OBJECT_DAMAGED] = { "object-damaged", "Open the disk with another of its keys, "
-                                                       "then remove and adopt "
-                                                       "it again." },
+        [REFUSAL_OBJECT_DAMAGED] = { "object-damaged",
+                                     "Open the disk with another of its keys (cryptsetup open); "
+                                     "diskseal(8) says how to adopt it anew." },
         [REFUSAL_UNMEASURED] = { "unmeasured",
                                  "Choose PCRs that the firmware fills (--pcrs), or boot with "
                                  "measurements on." },
         [REFUSAL_TOKEN_DAMAGED] = { "token-damaged",
-                                    "Open the disk with another of its keys, then remove and adopt "
-                                    "it again." },
+                                    "Open the disk with another of its keys (cryptsetup open); "
+                                    "diskseal(8) says how to adopt it anew." },
         [REFUSAL_NO_TOKEN] = { "no-token", "diskseal adopt takes an existing LUKS2 disk over." },
         [REFUSAL_NOT_LUKS] = { "not-luks",
                                "Check the device's name. diskseal never formats by itself." },

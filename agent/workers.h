@@ -8,8 +8,10 @@
 #include "base/error.h"
 #include "base/secret.h"
 
-/* One disk, one process: libcryptsetup isn't thread-safe, and a disk that hangs or breaks must not
- * take others along. A worker dies with its parent. */
+/* Work on disks, in processes of their own: libcryptsetup isn't thread-safe, and a disk that breaks
+ * its worker must not take others along. A worker has one disk at a time and goes on to the next;
+ * where it dies, another takes its place. It dies with its parent. (A process for each disk cost
+ * four times the work itself: most of a fork's price is paid page by page.) */
 
 #define WORKER_KEYS_MAX 2
 
@@ -20,8 +22,9 @@ typedef int (*worker_fn)(const void *arg, struct secret *const key[WORKER_KEYS_M
 
 struct worker_job {
         const void *arg;
-        struct secret *key[WORKER_KEYS_MAX]; /* borrowed; handed over through a pipe */
-        int outcome;                         /* as worker_fn; -ECANCELED: not started */
+        struct secret *
+                key[WORKER_KEYS_MAX]; /* at most 64 bytes each; borrowed, handed over in a socket */
+        int outcome;                  /* as worker_fn; -ECANCELED: not started */
         struct refusal refusal;
         struct error error;
 };
