@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #define WORKERS_MAX 64
+#define JOBS_PER_CPU 4
 #define KEY_MAX 64 /* bytes of one key */
 
 /* To a worker. Secrets are zero in a forked child, so they cross in a socket: kernel memory, which
@@ -229,7 +230,10 @@ int workers_run(struct worker_job *jobs, size_t count, worker_fn fn,
 
         for (size_t i = 0; i < count; i++)
                 jobs[i].outcome = -ECANCELED;
-        p.most = cpus < 1 ? 1 : cpus > WORKERS_MAX ? WORKERS_MAX : (size_t) cpus;
+        /* Most of a job's time is the disk's, so a CPU has several of them in hand. */
+        p.most = cpus < 1                            ? 1
+                 : JOBS_PER_CPU * cpus > WORKERS_MAX ? WORKERS_MAX
+                                                     : JOBS_PER_CPU * (size_t) cpus;
         if (p.most > count)
                 p.most = count;
         r = secret_new(sizeof(struct order), &p.order);

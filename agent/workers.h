@@ -29,7 +29,7 @@ struct worker_job {
         struct error error;
 };
 
-/* Runs @fn for each job, as many at once as there are CPUs. No new one is started once *@stop is
+/* Runs @fn for each job, several at once. No new one is started once *@stop is
  * set. Return: 0, with each job's outcome; or a fault of the machinery. */
 int workers_run(struct worker_job *jobs, size_t count, worker_fn fn,
                 const volatile sig_atomic_t *stop, struct error *err) _warn_unused_;
