@@ -9,6 +9,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#define READ_FIRST 4096 /* bytes of the first buffer */
+
 static void unlink_pathp(char (*path)[PATH_MAX]) {
         if ((*path)[0])
                 (void) unlink(*path);
@@ -46,19 +48,26 @@ int fd_write_all(int fd, const void *buf, size_t size, const char *what, struct 
 int file_read(const char *path, size_t max, char **ret, size_t *ret_size, struct error *err) {
         _cleanup_(close_fdp) int fd = -1;
         _cleanup_(freep) char *text = NULL;
-        size_t used = 0;
+        size_t used = 0, room = 0;
 
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (fd < 0)
                 return error_errno(err, -errno, "open %s", path);
-        text = malloc(max + 2);
-        if (!text)
-                return error_nomem(err);
 
-        /* One byte more than allowed is asked for, so that "too large" is told from "just fits". */
-        while (used <= max) {
-                ssize_t n = read(fd, text + used, max + 1 - used);
+        /* Room grows with what is there, not with what is allowed: untouched memory costs too when
+         * it's wiped. There is always one byte more than was read, for the NUL. */
+        for (;;) {
+                ssize_t n;
 
+                if (used + 1 >= room) {
+                        char *more = realloc(text, room ? 4 * room : READ_FIRST);
+
+                        if (!more)
+                                return error_nomem(err);
+                        text = more;
+                        room = room ? 4 * room : READ_FIRST;
+                }
+                n = read(fd, text + used, room - 1 - used);
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n < 0)
@@ -66,9 +75,9 @@ int file_read(const char *path, size_t max, char **ret, size_t *ret_size, struct
                 if (n == 0)
                         break;
                 used += (size_t) n;
+                if (used > max)
+                        return error_set(err, -EFBIG, "read %s: larger than %zu bytes", path, max);
         }
-        if (used > max)
-                return error_set(err, -EFBIG, "read %s: larger than %zu bytes", path, max);
 
         text[used] = '\0';
         *ret_size = used;
