@@ -61,6 +61,7 @@ static int look_at(const struct context *c, struct op_status_disk *ret, struct e
 
         if (access(ret->known.device, F_OK) < 0) {
                 ret->state = DISK_ABSENT;
+                (void) snprintf(ret->header, sizeof(ret->header), "unknown");
                 return 0;
         }
         r = disk_load(ret->known.device, &d, &why, &fault);

@@ -120,7 +120,7 @@ struct op_status_disk {
         char kek[NAME_MAX_SIZE];
         uint32_t version, staged; /* staged: 0, or the version that stands beside it */
         unsigned slot;            /* ours */
-        char header[12];          /* "verified", "rules-ok", "degraded", "refused" */
+        char header[12]; /* "verified", "rules-ok", "degraded", "refused"; "unknown": absent */
         char reason[256];
 };
 
