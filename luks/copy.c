@@ -268,9 +268,6 @@ static int keep(const struct copy c[2], struct copies *ret, struct error *err) {
                 r = write_at(fd, c[i].at, c[i].bytes, c[i].size, err);
                 if (r < 0)
                         return r;
-                ret->good[i] = true;
-                ret->metadata_size = c[i].size;
-                memcpy(ret->sum[i], c[i].sum, SHA256_SIZE);
         }
         ret->mem_fd = TAKE_FD(fd);
         return LUKS_OK;
@@ -289,8 +286,9 @@ static int read_both(const struct device *d, struct copy c[2], struct error *err
         return read_second(d, &c[0], &c[1], err);
 }
 
-int copies_read(const struct device *d, struct copies *ret, struct luks_reason *why,
-                struct error *err) {
+/* @to_keep: into a memfd; else only what copies_same() needs. */
+static int read_copies(const struct device *d, bool to_keep, struct copies *ret,
+                       struct luks_reason *why, struct error *err) {
         struct copies made = { .mem_fd = -1 };
         struct copy c[2] = { 0 };
         int r;
@@ -298,13 +296,30 @@ int copies_read(const struct device *d, struct copies *ret, struct luks_reason *
         r = read_both(d, c, err);
         if (r == 0)
                 r = compare(d, c, &made, why, err);
-        if (r == LUKS_OK)
+        for (unsigned i = 0; r == LUKS_OK && i < 2; i++) {
+                if (!c[i].good)
+                        continue;
+                made.good[i] = true;
+                made.metadata_size = c[i].size;
+                memcpy(made.sum[i], c[i].sum, SHA256_SIZE);
+        }
+        if (r == LUKS_OK && to_keep)
                 r = keep(c, &made, err);
         copy_done(&c[0]);
         copy_done(&c[1]);
         if (r == LUKS_OK)
                 *ret = made;
         return r;
+}
+
+int copies_read(const struct device *d, struct copies *ret, struct luks_reason *why,
+                struct error *err) {
+        return read_copies(d, true, ret, why, err);
+}
+
+int copies_look(const struct device *d, struct copies *ret, struct luks_reason *why,
+                struct error *err) {
+        return read_copies(d, false, ret, why, err);
 }
 
 void copies_done(struct copies *c) {

@@ -106,7 +106,7 @@ static int commit(struct luks_edit *e, struct error *err) {
 static int same_on_disk(const struct luks_edit *e, bool *ret, struct luks_reason *why,
                         struct error *err) {
         _cleanup_(device_close) struct device now = DEVICE_INIT;
-        _cleanup_(copies_done) struct copies copies = { .mem_fd = -1 };
+        struct copies copies;
         int r;
 
         r = device_open(e->base->facts.device, O_RDONLY, &now, err);
@@ -115,7 +115,7 @@ static int same_on_disk(const struct luks_edit *e, bool *ret, struct luks_reason
         *ret = false;
         if (!device_same(&now, &e->disk) || !device_same(&e->base->disk, &e->disk))
                 return LUKS_OK;
-        r = copies_read(&now, &copies, why, err);
+        r = copies_look(&now, &copies, why, err);
         if (r < 0)
                 return r;
         *ret = r == LUKS_OK && copies_same(&e->base->copies, &copies);

@@ -82,6 +82,9 @@ struct copies {
 /* Return: LUKS_OK; LUKS_NONE, LUKS_REFUSED; or a fault. */
 int copies_read(const struct device *d, struct copies *ret, struct luks_reason *why,
                 struct error *err) _warn_unused_;
+/* The same for copies_same() only: nothing is kept, mem_fd is -1. */
+int copies_look(const struct device *d, struct copies *ret, struct luks_reason *why,
+                struct error *err) _warn_unused_;
 void copies_done(struct copies *c);
 bool copies_same(const struct copies *a, const struct copies *b);
 
