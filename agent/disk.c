@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "base/crypto.h"
+#include "base/file.h"
+
+#define KEY_FILE_MAX (32 * 1024)
 
 void disk_done(struct disk *d) {
         d->token = token_free(d->token);
@@ -132,6 +135,30 @@ int disk_volume_key(struct disk *d, struct secret *slot_secret, struct secret **
                 return refuse_luks(why, disk_subject(d), r, &reason);
         *ret = TAKE(key);
         return OUTCOME_DONE;
+}
+
+int disk_open_foreign(struct luks *l, const char *key_file, unsigned ours, struct foreign *ret,
+                      struct error *err) {
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        int r = file_read_secret(key_file, KEY_FILE_MAX, &key, err);
+
+        if (r < 0)
+                return r;
+        for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
+                struct luks_reason reason = { 0 };
+
+                if (slot == ours || !(luks_facts(l)->data_slots & (1u << slot)))
+                        continue;
+                r = luks_slot_open(l, &(struct luks_key){ slot, LUKS_SLOT_FOREIGN, key },
+                                   &ret->volume_key, &reason, err);
+                if (r == LUKS_OK)
+                        ret->slot = slot;
+                if (r == LUKS_OK || r < 0)
+                        return r;
+                if (r == LUKS_REFUSED)
+                        ret->tried = reason;
+        }
+        return LUKS_WRONG_KEY;
 }
 
 /* --- enrolment --- */

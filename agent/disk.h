@@ -51,6 +51,24 @@ int disk_secret(const struct disk *d, const struct token_entry *entry, struct se
 int disk_volume_key(struct disk *d, struct secret *slot_secret, struct secret **ret,
                     struct refusal *why, struct error *err) _warn_unused_;
 
+/* A key of somebody else, and what it opened. */
+struct foreign {
+        unsigned slot;
+        struct secret *volume_key; /* the caller's */
+        struct luks_reason
+                tried; /* why a slot was left out by a rule; its rule is empty if none was */
+};
+
+/**
+ * disk_open_foreign() - find the keyslot that a key of somebody else opens
+ * @ours:  a slot to leave out, or LUKS_SLOTS_MAX
+ *
+ * One slot after the other by its number, never "any". Return: LUKS_OK, with the slot and the
+ * volume key; LUKS_WRONG_KEY; or a fault.
+ */
+int disk_open_foreign(struct luks *l, const char *key_file, unsigned ours, struct foreign *ret,
+                      struct error *err) _warn_unused_;
+
 /* What a new disk of ours is to be. */
 struct enrolment {
         const char *name, *role;

@@ -8,10 +8,8 @@
 #include "agent/disk.h"
 #include "agent/op.h"
 #include "base/crypto.h"
-#include "base/file.h"
 
 #define VOLUME_KEY_SIZE 64
-#define KEY_FILE_MAX (32 * 1024)
 
 /* format and adopt are the same but for where the volume key comes from. */
 struct work {
@@ -152,49 +150,26 @@ int op_format(struct context *c, const struct op_enroll *args, struct op_enrolle
 
 /* --- adopt --- */
 
-/* Which keyslot this passphrase opens: one after the other by number, never "any". */
-static int open_foreign(struct work *w, struct secret *key) {
-        const struct luks_facts *f = luks_facts(w->disk.luks);
-        struct luks_reason reason = { 0 }, refused = { 0 };
-
-        for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
-                const struct luks_key k = { slot, LUKS_SLOT_FOREIGN, key };
-                int r;
-
-                if (!(f->data_slots & (1u << slot)))
-                        continue;
-                r = luks_slot_open(w->disk.luks, &k, &w->volume_key, &reason, w->err);
-                if (r < 0)
-                        return r;
-                if (r == LUKS_OK) {
-                        w->ret->foreign_slot = slot;
-                        return OUTCOME_DONE;
-                }
-                if (r == LUKS_REFUSED)
-                        refused = reason;
-        }
-        refuse_luks(w->why, f->device, LUKS_WRONG_KEY, &reason);
-        if (refused.rule[0])
-                refusal_detail(w->why, "a keyslot was not tried, rule %s: %s", refused.rule,
-                               refused.text);
-        return OUTCOME_REFUSED;
-}
-
-/* Which slot the key file opens, and the hash by which it's known again. */
+/* Which slot the key file opens, and the hash by which it's known again. Our own, where there is
+ * one, is left out: it's no other key. */
 static int prove_key_file(struct work *w) {
-        _cleanup_(secret_freep) struct secret *key = NULL;
-        unsigned slot;
-        int r;
+        unsigned ours = w->disk.token ? w->disk.token->slot : LUKS_SLOTS_MAX;
+        struct foreign f = { 0 };
+        int r = disk_open_foreign(w->disk.luks, w->args->key_file, ours, &f, w->err);
 
-        r = file_read_secret(w->args->key_file, KEY_FILE_MAX, &key, w->err);
         if (r < 0)
                 return r;
-        r = open_foreign(w, key);
-        if (r != OUTCOME_DONE)
-                return r;
-        slot = w->ret->foreign_slot;
-        w->record.proven |= 1u << slot;
-        return disk_slot_hash(w->disk.luks, slot, w->record.proven_hash[slot], w->err);
+        if (r != LUKS_OK) {
+                refuse_luks(w->why, w->args->device, r, &f.tried);
+                if (f.tried.rule[0])
+                        refusal_detail(w->why, "a keyslot was not tried, rule %s: %s", f.tried.rule,
+                                       f.tried.text);
+                return OUTCOME_REFUSED;
+        }
+        w->volume_key = f.volume_key;
+        w->ret->foreign_slot = f.slot;
+        w->record.proven |= 1u << f.slot;
+        return disk_slot_hash(w->disk.luks, f.slot, w->record.proven_hash[f.slot], w->err);
 }
 
 /* A disk of ours is taken once more only as what it is, and only where it isn't recorded. */

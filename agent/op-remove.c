@@ -5,10 +5,6 @@
 
 #include "agent/disk.h"
 #include "agent/op.h"
-#include "base/crypto.h"
-#include "base/file.h"
-
-#define KEY_FILE_MAX (32 * 1024)
 
 /* A keyslot that was opened here before, and is still the same. */
 static int find_proven(const struct luks *l, const struct state_disk *known, unsigned ours,
@@ -34,27 +30,14 @@ static int find_proven(const struct luks *l, const struct state_disk *known, uns
 /* A keyslot that the key file opens now. */
 static int prove_other(struct luks *l, const char *key_file, unsigned ours, unsigned *ret,
                        struct error *err) {
-        _cleanup_(secret_freep) struct secret *key = NULL;
-        int r = file_read_secret(key_file, KEY_FILE_MAX, &key, err);
+        struct foreign other = { 0 };
+        int r = disk_open_foreign(l, key_file, ours, &other, err);
 
+        secret_free(other.volume_key);
         if (r < 0)
                 return r;
-        for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
-                _cleanup_(secret_freep) struct secret *volume_key = NULL;
-                struct luks_reason ignored = { 0 };
-
-                if (slot == ours || !(luks_facts(l)->data_slots & (1u << slot)))
-                        continue;
-                r = luks_slot_open(l, &(struct luks_key){ slot, LUKS_SLOT_FOREIGN, key },
-                                   &volume_key, &ignored, err);
-                if (r < 0)
-                        return r;
-                if (r == LUKS_OK) {
-                        *ret = slot;
-                        return 1;
-                }
-        }
-        return 0;
+        *ret = other.slot;
+        return r == LUKS_OK;
 }
 
 static int check_other_key(const struct disk *d, const char *key_file,
