@@ -124,25 +124,24 @@ int crypto_seal(struct secret *key, const void *aad, size_t aad_size, struct sec
         return 0;
 }
 
-int crypto_open(struct secret *key, const void *aad, size_t aad_size, const struct gcm_box *box,
-                struct secret **ret, struct error *err) {
+int crypto_open_text(struct secret *key, const struct gcm_text *in, struct secret **ret,
+                     struct error *err) {
         _cleanup_(cipher_freep) EVP_CIPHER_CTX *ctx = NULL;
         _cleanup_(secret_freep) struct secret *plain = NULL;
         int n, r;
 
-        if (secret_size(key) != 32 || box->size == 0 || box->size > sizeof(box->text) ||
-            aad_size > INT_MAX)
+        if (secret_size(key) != 32 || in->size == 0 || in->size > INT_MAX || in->aad_size > INT_MAX)
                 return error_set(err, -EINVAL, "AES-256-GCM: sizes out of range");
-        r = secret_new(box->size, &plain);
+        r = secret_new(in->size, &plain);
         if (r < 0)
                 return error_errno(err, r, "no locked memory for a key");
 
         ctx = EVP_CIPHER_CTX_new();
         if (!ctx ||
-            EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, secret_data(key), box->iv) != 1 ||
-            EVP_DecryptUpdate(ctx, NULL, &n, aad, (int) aad_size) != 1 ||
-            EVP_DecryptUpdate(ctx, secret_data(plain), &n, box->text, (int) box->size) != 1 ||
-            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, GCM_TAG_SIZE, (void *) box->tag) != 1)
+            EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, secret_data(key), in->iv) != 1 ||
+            EVP_DecryptUpdate(ctx, NULL, &n, in->aad, (int) in->aad_size) != 1 ||
+            EVP_DecryptUpdate(ctx, secret_data(plain), &n, in->text, (int) in->size) != 1 ||
+            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, GCM_TAG_SIZE, (void *) in->tag) != 1)
                 return error_openssl(err, "AES-256-GCM");
         if (EVP_DecryptFinal_ex(ctx, secret_data(plain) + n, &n) != 1) {
                 ERR_clear_error();
@@ -151,6 +150,15 @@ int crypto_open(struct secret *key, const void *aad, size_t aad_size, const stru
 
         *ret = TAKE(plain);
         return CRYPTO_GOOD;
+}
+
+int crypto_open(struct secret *key, const void *aad, size_t aad_size, const struct gcm_box *box,
+                struct secret **ret, struct error *err) {
+        const struct gcm_text in = { aad, aad_size, box->iv, box->tag, box->text, box->size };
+
+        if (box->size > sizeof(box->text))
+                return error_set(err, -EINVAL, "AES-256-GCM: sizes out of range");
+        return crypto_open_text(key, &in, ret, err);
 }
 
 bool crypto_equal(const void *a, const void *b, size_t size) {
@@ -191,6 +199,46 @@ int base64_decode(const char *text, uint8_t *ret, size_t max, size_t *ret_size, 
         }
         if (size > 0)
                 memcpy(ret, raw, size);
+        *ret_size = size;
+        return 0;
+}
+
+/* Return: the six bits that @c stands for, or -1. */
+static int base64url_digit(char c) {
+        if (c >= 'A' && c <= 'Z')
+                return c - 'A';
+        if (c >= 'a' && c <= 'z')
+                return c - 'a' + 26;
+        if (c >= '0' && c <= '9')
+                return c - '0' + 52;
+        return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+int base64url_decode(const char *text, size_t length, uint8_t *ret, size_t max, size_t *ret_size,
+                     struct error *err) {
+        size_t size = length / 4 * 3 + (length % 4 ? length % 4 - 1 : 0), n = 0;
+        uint32_t bits = 0;
+        unsigned have = 0;
+
+        if (length % 4 == 1)
+                return error_set(err, -EBADMSG, "base64url: %zu characters", length);
+        if (size > max)
+                return error_set(err, -ENOBUFS, "base64url: %zu bytes where %zu fit", size, max);
+        for (size_t i = 0; i < length; i++) {
+                int digit = base64url_digit(text[i]);
+
+                if (digit < 0)
+                        return error_set(err, -EBADMSG, "not base64url");
+                bits = (bits << 6 | (uint32_t) digit) & 0xfff;
+                have += 6;
+                if (have >= 8) {
+                        have -= 8;
+                        ret[n++] = (uint8_t) (bits >> have);
+                }
+        }
+        /* Bits that stand for nothing must be zero, or two texts would mean the same. */
+        if (bits & ((1u << have) - 1))
+                return error_set(err, -EBADMSG, "not base64url");
         *ret_size = size;
         return 0;
 }

@@ -9,8 +9,9 @@
 #include "base/error.h"
 #include "base/secret.h"
 
-/* The only door to OpenSSL. Every function returns 0 or -EIO (OpenSSL refused: the text says what),
- * unless it says otherwise. What OpenSSL copies of a key is cleansed before the call returns. */
+/* With base/cms.c the only door to OpenSSL. Every function returns 0 or -EIO (OpenSSL refused: the
+ * text says what), unless it says otherwise. What OpenSSL copies of a key is cleansed before the
+ * call returns. */
 
 #define SHA256_SIZE 32
 #define GCM_IV_SIZE 12
@@ -59,6 +60,19 @@ int crypto_seal(struct secret *key, const void *aad, size_t aad_size, struct sec
 int crypto_open(struct secret *key, const void *aad, size_t aad_size, const struct gcm_box *box,
                 struct secret **ret, struct error *err) _warn_unused_;
 
+/* What others sealed: as a gcm_box, of any size. All borrowed. */
+struct gcm_text {
+        const void *aad;
+        size_t aad_size;
+        const uint8_t *iv, *tag; /* GCM_IV_SIZE, GCM_TAG_SIZE */
+        const uint8_t *text;
+        size_t size;
+};
+
+/* As crypto_open(). */
+int crypto_open_text(struct secret *key, const struct gcm_text *in, struct secret **ret,
+                     struct error *err) _warn_unused_;
+
 /* Whether @size bytes are equal, in a time that tells nothing about them. */
 bool crypto_equal(const void *a, const void *b, size_t size);
 
@@ -70,3 +84,8 @@ int base64_encode(const uint8_t *data, size_t size, char *ret, size_t max,
 /* Strict: no white space, no missing padding, no stray bits. Return: 0; -EBADMSG, -ENOBUFS. */
 int base64_decode(const char *text, uint8_t *ret, size_t max, size_t *ret_size,
                   struct error *err) _warn_unused_;
+
+/* Base64url (RFC 4648, section 5, without padding: as JOSE has it) of @length characters; just as
+ * strict, and no copy is made on the way. */
+int base64url_decode(const char *text, size_t length, uint8_t *ret, size_t max, size_t *ret_size,
+                     struct error *err) _warn_unused_;

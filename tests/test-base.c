@@ -7,6 +7,7 @@
 
 #include "base/crypto.h"
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/json.h"
 #include "base/pcr.h"
 #include "tests/test.h"
@@ -262,8 +263,25 @@ static void test_pcr_lists(void **state) {
         assert_string_equal(text + strlen(text) - 3, ",23");
 }
 
+static void test_hex_is_taken_only_as_it_is_written(void **state) {
+        static const uint8_t data[] = { 0x00, 0x9f, 0xff };
+        static const char *const bad[] = { "009ff", "009fff0", "009FFF", "009fg0", "", "0x9fff" };
+        uint8_t back[3];
+        char text[7];
+        (void) state;
+
+        hex_encode(data, sizeof(data), text);
+        assert_string_equal(text, "009fff");
+        assert_true(hex_decode(text, back, sizeof(back)));
+        assert_memory_equal(back, data, sizeof(data));
+        assert_false(hex_decode(NULL, back, sizeof(back)));
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                assert_false(hex_decode(bad[i], back, sizeof(back)));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_hex_is_taken_only_as_it_is_written),
                 cmocka_unit_test(test_hkdf_is_rfc5869),
                 cmocka_unit_test(test_hmac_is_rfc4231),
                 cmocka_unit_test(test_gcm_opens_only_what_it_sealed),
