@@ -32,6 +32,7 @@ static const struct steps steps = { .count = 1, .step = { { STEP_PCR, MASK } } }
 
 enum {
         CC_CREATE_PRIMARY = 0x131,
+        CC_CERTIFY_CREATION = 0x14a,
         CC_CREATE = 0x153,
         CC_LOAD = 0x157,
         CC_UNSEAL = 0x15e,
@@ -42,6 +43,18 @@ enum {
         CC_PCR_READ = 0x17e,
         CC_POLICY_PCR = 0x17f,
         CC_POLICY_RESTART = 0x180,
+};
+
+/* What somebody says in the TPM's place who can't compute the HMAC of our session. */
+enum forgery {
+        FORGE_NOTHING,
+        FORGE_NO_SESSION,    /* an answer without a trace of sessions */
+        FORGE_ONE_SESSION,   /* the password's alone, which needs no proof */
+        FORGE_TWO_PASSWORDS, /* ours as if it were one */
+        FORGE_ZEROS,         /* an HMAC of zeros */
+        FORGE_SAME_AGAIN,    /* what the TPM answered in another session */
+        FORGE_OTHER_OBJECT,  /* load another object than was asked for */
+        FORGE_KINDS
 };
 
 struct proxy {
@@ -58,9 +71,14 @@ struct proxy {
 
         /* What to do to the command of this code; 0 for none. */
         uint32_t target;
-        uint32_t answer;   /* answer this code instead of passing it on */
-        unsigned answers;  /* so many times; 0 is always */
-        unsigned extend;   /* so many times, extend PCR 0 before passing it on */
+        uint32_t answer;         /* answer this code instead of passing it on */
+        unsigned answers;        /* so many times; 0 is always */
+        unsigned extend;         /* so many times, extend PCR 0 before passing it on */
+        enum forgery forge;      /* answer TPM2_CertifyCreation ourselves */
+        struct tpm_bytes public; /* of the object that it's about */
+        bool keep;               /* keep the command and the answer */
+        uint8_t kept_command[2048], kept_answer[2048];
+        size_t kept_command_size, kept_answer_size;
         int flip;          /* flip a bit of this byte of the answer, from the end if negative */
         unsigned hang_at;  /* never answer the command of this number, counted from 1 */
         atomic_bool hangs; /* it got there */
@@ -82,6 +100,52 @@ static void record(struct proxy *p, const uint8_t *bytes, size_t size) {
         }
 }
 
+/* --- forged certificates --- */
+
+static uint8_t *put(uint8_t *at, const void *bytes, size_t size) {
+        memcpy(at, bytes, size);
+        return at + size;
+}
+
+/* "The TPM" attests whatever @command asks for (Part 2, TPMS_ATTEST), and doesn't sign it. */
+static uint8_t *put_attest(const struct proxy *p, const uint8_t *command, uint8_t *at) {
+        const uint8_t *nonce = command + 22 + get32(command + 18);
+        const uint8_t *hash = nonce + 2 + nonce[1];
+        uint8_t *size = at, digest[32];
+        struct error err = { 0 };
+
+        if (crypto_sha256(p->public.data + 2, p->public.size - 2u, digest, &err) < 0)
+                abort(); /* not in the thread that cmocka knows */
+        at = put(at, "\0\0\xff\x54\x43\x47\x80\x1a\0", 10);
+        at = put(at, nonce, 2u + nonce[1]);
+        at = put(at, (uint8_t[25]){ 0 }, 25); /* clock, firmware */
+        at = put(put(at, "\0\x22\0\x0b", 4), digest, sizeof(digest));
+        at = put(at, hash, 2u + hash[1]);
+        size[1] = (uint8_t) (at - size - 2);
+        return put(at, "\0\x10", 2); /* no signature */
+}
+
+static size_t forge(const struct proxy *p, const uint8_t *command, uint8_t *reply) {
+        uint8_t *at = put(reply, "\x80\x02\0\0\0\0\0\0\0", 10), *size = at;
+
+        if (p->forge == FORGE_NO_SESSION) {
+                reply[1] = 1;
+                at = put_attest(p, command, at);
+        } else {
+                at = put_attest(p, command, at + 4);
+                put32(size, (uint32_t) (at - size - 4));
+                at = put(at, "\0\0\x01\0", 5); /* no nonce, continueSession, no HMAC */
+        }
+        if (p->forge == FORGE_TWO_PASSWORDS)
+                at = put(at, "\0\0\x01\0", 5);
+        if (p->forge == FORGE_ZEROS) {
+                at = put(put(at, "\0\x20", 2), (uint8_t[32]){ 7 }, 32);
+                at = put(put(at, "\x41\0\x20", 3), (uint8_t[32]){ 0 }, 32);
+        }
+        put32(reply + 2, (uint32_t) (at - reply));
+        return (size_t) (at - reply);
+}
+
 /* The reply to @command, as the man in the middle wants it to be. */
 static size_t relay(struct proxy *p, const uint8_t *command, size_t size, uint8_t *reply,
                     size_t max) {
@@ -99,7 +163,19 @@ static size_t relay(struct proxy *p, const uint8_t *command, size_t size, uint8_
                 p->extend--;
                 (void) swtpm_extend(p->tpm, 0);
         }
+        if (target && p->forge == FORGE_SAME_AGAIN)
+                return (size_t) (put(reply, p->kept_answer, p->kept_answer_size) - reply);
+        if (target && p->forge == FORGE_OTHER_OBJECT) {
+                command = p->kept_command;
+                size = p->kept_command_size;
+        } else if (target && p->forge)
+                return forge(p, command, reply);
         n = swtpm_command(p->tpm, command, size, reply, max);
+        if (target && p->keep && n <= sizeof(p->kept_answer) && size <= sizeof(p->kept_command)) {
+                p->kept_command_size =
+                        (size_t) (put(p->kept_command, command, size) - p->kept_command);
+                p->kept_answer_size = (size_t) (put(p->kept_answer, reply, n) - p->kept_answer);
+        }
         if (target && p->flip && n > 10)
                 reply[p->flip > 0 ? (size_t) p->flip : n - (size_t) -p->flip] ^= 1;
         return n;
@@ -204,6 +280,8 @@ static void forget(struct proxy *p) {
         p->seen_size = 0;
         p->target = p->answer = p->answers = p->hang_at = p->extend = 0;
         p->flip = 0;
+        p->forge = FORGE_NOTHING;
+        p->keep = false;
         p->hangs = false;
 }
 
@@ -246,6 +324,14 @@ static void assert_commands(const struct proxy *p, const uint32_t *want, unsigne
         assert_int_equal(p->count, n);
 }
 
+static void make_persistent(const struct proxy *p) {
+        assert_true(swtpm_run(
+                p->tpm, "tpm2_createprimary -C o -G ecc256:aes128cfb -a 'fixedtpm|fixedparent|"
+                        "sensitivedataorigin|userwithauth|restricted|decrypt|noda' -c s.ctx &&"
+                        "tpm2_flushcontext -t && tpm2_evictcontrol -c s.ctx 0x81000001 &&"
+                        "tpm2_flushcontext -t"));
+}
+
 static void test_no_command_is_sent_in_vain(void **state) {
         static const uint32_t sealing[] = {
                 CC_PCR_READ,       /* by the test */
@@ -256,24 +342,19 @@ static void test_no_command_is_sent_in_vain(void **state) {
                 CC_FLUSH,          /* the parent */
         };
         static const uint32_t unsealing[] = {
-                CC_READ_PUBLIC,    /* no persistent storage key */
-                CC_CREATE_PRIMARY, /* so derive it */
-                CC_LOAD,           /* a damaged object ends here, without a session */
-                CC_START_SESSION,  /* salted: the key comes encrypted */
-                CC_POLICY_PCR,     /* with the expected values: a mismatch ends here */
-                CC_UNSEAL,         /* ends the session */
-                CC_FLUSH,          /* the object */
-                CC_FLUSH,          /* the parent */
+                CC_READ_PUBLIC,      /* no persistent storage key */
+                CC_CREATE_PRIMARY,   /* so derive it */
+                CC_LOAD,             /* a damaged object ends here, without a session */
+                CC_START_SESSION,    /* salted: the key comes encrypted */
+                CC_CERTIFY_CREATION, /* this TPM made it in that state: nothing else shows it */
+                CC_POLICY_PCR,       /* with the expected values: a mismatch ends here */
+                CC_UNSEAL,           /* ends the session */
+                CC_FLUSH,            /* the object */
+                CC_FLUSH,            /* the parent */
         };
         static const uint32_t with_persistent[] = {
-                CC_READ_PUBLIC, CC_LOAD,   CC_START_SESSION,
+                CC_READ_PUBLIC, CC_LOAD,   CC_START_SESSION, CC_CERTIFY_CREATION,
                 CC_POLICY_PCR,  CC_UNSEAL, CC_FLUSH, /* the object */
-        };
-        static const uint32_t refused[] = {
-                CC_READ_PUBLIC, CC_LOAD, CC_START_SESSION, CC_POLICY_PCR, /* refuses */
-                CC_PCR_READ,                                              /* to say which */
-                CC_FLUSH, /* the session, which nothing ended */
-                CC_FLUSH, /* the object */
         };
         struct proxy *p = *state;
         _cleanup_(secret_freep) struct secret *key = NULL;
@@ -287,19 +368,48 @@ static void test_no_command_is_sent_in_vain(void **state) {
         assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
         assert_commands(p, unsealing, ARRAY_SIZE(unsealing));
 
-        assert_true(swtpm_run(
-                p->tpm, "tpm2_createprimary -C o -G ecc256:aes128cfb -a 'fixedtpm|fixedparent|"
-                        "sensitivedataorigin|userwithauth|restricted|decrypt|noda' -c s.ctx &&"
-                        "tpm2_flushcontext -t && tpm2_evictcontrol -c s.ctx 0x81000001 &&"
-                        "tpm2_flushcontext -t"));
+        make_persistent(p);
         forget(p);
         assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
         assert_commands(p, with_persistent, ARRAY_SIZE(with_persistent));
+}
 
+static void test_a_refusal_costs_no_more_than_it_must(void **state) {
+        static const uint32_t refused[] = {
+                CC_READ_PUBLIC, CC_LOAD, CC_START_SESSION, CC_CERTIFY_CREATION,
+                CC_POLICY_PCR, /* refuses */
+                CC_PCR_READ,   /* to say which */
+                CC_FLUSH,      /* the session, which nothing ended */
+                CC_FLUSH,      /* the object */
+        };
+        static const uint32_t unproven[] = {
+                CC_READ_PUBLIC, CC_LOAD, CC_START_SESSION, CC_CERTIFY_CREATION, /* refuses */
+                CC_FLUSH, /* the session, which nothing ended */
+                CC_FLUSH, /* the object */
+        };
+        struct proxy *p = *state;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct sealed object;
+        struct tpm_refusal why;
+        struct error err = { 0 };
+
+        make_persistent(p);
+        key = seal_through(p, &object);
         assert_true(swtpm_extend(p->tpm, 7));
         forget(p);
         assert_int_equal(unseal_through(p, &object, &why, &err), TPM_PCR_MISMATCH);
         assert_commands(p, refused, ARRAY_SIZE(refused));
+
+        object.ticket.data[object.ticket.size - 1] ^= 1;
+        forget(p);
+        assert_int_equal(unseal_through(p, &object, &why, &err), TPM_UNPROVEN);
+        assert_commands(p, unproven, ARRAY_SIZE(unproven));
+
+        /* What can be seen without the TPM costs it nothing. */
+        object.pcrs.value[7][0] ^= 1;
+        forget(p);
+        assert_int_equal(unseal_through(p, &object, &why, &err), TPM_UNPROVEN);
+        assert_int_equal(p->count, 0);
 }
 
 static void test_the_key_is_never_on_the_wire(void **state) {
@@ -333,7 +443,7 @@ static void test_killed_at_any_command(void **state) {
         unsigned left = 0;
 
         key = seal_through(p, &object);
-        for (unsigned at = 1; at <= 8; at++) {
+        for (unsigned at = 1; at <= 9; at++) {
                 pid_t pid;
 
                 forget(p);
@@ -355,7 +465,7 @@ static void test_killed_at_any_command(void **state) {
                 assert_int_equal(p->commands[0], CC_GET_CAPABILITY); /* what is left? */
                 assert_int_equal(swtpm_leftovers(p->tpm), 0);
         }
-        assert_int_equal(left, 6); /* from TPM2_CreatePrimary up to the first flush */
+        assert_int_equal(left, 7); /* from TPM2_CreatePrimary up to the first flush */
 }
 
 static void test_pcrs_that_change_meanwhile(void **state) {
@@ -370,7 +480,7 @@ static void test_pcrs_that_change_meanwhile(void **state) {
         p->target = CC_UNSEAL;
         p->extend = 2; /* PCR 0, which the policy isn't about */
         assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
-        assert_int_equal(p->commands[6], CC_POLICY_RESTART);
+        assert_int_equal(p->commands[7], CC_POLICY_RESTART);
         assert_int_equal(swtpm_leftovers(p->tpm), 0);
 
         p->extend = 1000;
@@ -397,7 +507,13 @@ static void test_answers_become_verdicts_or_faults(void **state) {
                 { CC_CREATE_PRIMARY, 0x9a2, -EIO },      /* BAD_AUTH of the owner */
                 { CC_CREATE_PRIMARY, 0x2e6, TPM_OTHER }, /* CURVE; but RSA neither */
                 { CC_START_SESSION, 0x903, -EIO },       /* SESSION_MEMORY, whatever is flushed */
-                { CC_POLICY_PCR, 0x100, -EIO },          /* INITIALIZE: it was reset */
+                { CC_CERTIFY_CREATION, 0x4e0, TPM_UNPROVEN }, /* TICKET, of parameter 4 */
+                { CC_CERTIFY_CREATION, 0x0a0, TPM_UNPROVEN }, /* TICKET */
+                { CC_CERTIFY_CREATION, 0x4d5, TPM_UNPROVEN }, /* SIZE, of parameter 4 */
+                { CC_CERTIFY_CREATION, 0x2d5, -EIO },         /* of parameter 2: that's ours */
+                { CC_CERTIFY_CREATION, 0xa8e, -EIO },         /* AUTH_FAIL, of session 2 */
+                { CC_CERTIFY_CREATION, 0x143, -EIO },         /* COMMAND_CODE: it can't */
+                { CC_POLICY_PCR, 0x100, -EIO },               /* INITIALIZE: it was reset */
                 { CC_FLUSH, 0x101, TPM_GRANTED }, /* the key is there; the next holder cleans up */
         };
         struct proxy *p = *state;
@@ -434,8 +550,11 @@ static void test_altered_answers(void **state) {
                 uint32_t command;
                 int byte;
         } cases[] = {
-                { CC_UNSEAL, 17 },          /* the encrypted key */
-                { CC_UNSEAL, -1 },          /* the session's HMAC over it */
+                { CC_CERTIFY_CREATION, 20 }, /* what is certified, encrypted */
+                { CC_CERTIFY_CREATION, -1 }, /* the session's HMAC over it */
+                { CC_LOAD, 20 },   /* the object's Name, in an answer that nothing protects */
+                { CC_UNSEAL, 17 }, /* the encrypted key */
+                { CC_UNSEAL, -1 }, /* the session's HMAC over it */
                 { CC_CREATE_PRIMARY, 70 },  /* the parent's public area: the salt's recipient */
                 { CC_CREATE_PRIMARY, -20 }, /* its Name */
         };
@@ -453,6 +572,49 @@ static void test_altered_answers(void **state) {
                 assert_int_equal(unseal_through(p, &object, &why, &err), -EIO);
                 forget(p);
                 assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
+                assert_int_equal(swtpm_leftovers(p->tpm), 0);
+        }
+}
+
+/* Unseals it and keeps the command @code with its answer. */
+static void overhear(struct proxy *p, const struct sealed *object, uint32_t code) {
+        struct tpm_refusal why;
+        struct error err = { 0 };
+
+        forget(p);
+        p->target = code;
+        p->keep = true;
+        assert_int_equal(unseal_through(p, object, &why, &err), TPM_GRANTED);
+}
+
+static void test_forged_certificates(void **state) {
+        struct proxy *p = *state;
+        _cleanup_(secret_freep) struct secret *a = NULL, *b = NULL;
+        struct sealed honest, object;
+        struct tpm_refusal why;
+
+        a = seal_through(p, &honest);
+        b = seal_through(p, &object);
+        p->public = object.public;
+        object.creation = honest.creation;
+        object.ticket = honest.ticket;
+        for (enum forgery f = FORGE_NOTHING; f < FORGE_KINDS; f++) {
+                bool load = f == FORGE_OTHER_OBJECT;
+                struct error err = { 0 };
+                int r;
+
+                overhear(p, &honest, load ? CC_LOAD : CC_CERTIFY_CREATION);
+                forget(p);
+                p->target = load ? CC_LOAD : CC_CERTIFY_CREATION;
+                p->forge = f;
+                r = unseal_through(p, &object, &why, &err);
+                if (r != (f == FORGE_NOTHING ? TPM_UNPROVEN : -EIO))
+                        fail_msg("forgery %u: %d (%s)", f, r, err.text);
+                for (unsigned i = 0; i < p->count; i++)
+                        assert_true(p->commands[i] != CC_UNSEAL);
+
+                forget(p);
+                assert_int_equal(unseal_through(p, &honest, &why, &err), TPM_GRANTED);
                 assert_int_equal(swtpm_leftovers(p->tpm), 0);
         }
 }
@@ -511,11 +673,13 @@ static void test_tpm_without_ecc(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 THROUGH_PROXY(test_no_command_is_sent_in_vain),
+                THROUGH_PROXY(test_a_refusal_costs_no_more_than_it_must),
                 THROUGH_PROXY(test_the_key_is_never_on_the_wire),
                 THROUGH_PROXY(test_killed_at_any_command),
                 THROUGH_PROXY(test_pcrs_that_change_meanwhile),
                 THROUGH_PROXY(test_answers_become_verdicts_or_faults),
                 THROUGH_PROXY(test_altered_answers),
+                THROUGH_PROXY(test_forged_certificates),
                 THROUGH_PROXY(test_a_key_put_in_for_the_persistent_one),
                 THROUGH_PROXY(test_tpm_without_ecc),
         };

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/single_threaded.h>
 #include <unistd.h>
 
 #include <tss2/tss2_rc.h>
@@ -109,8 +110,10 @@ int tpm_open(const char *tcti, struct tpm **ret, struct error *err) {
                 return error_set(err, -EINVAL, "connect to TPM: the TCTI is an empty string");
 
         /* tpm2-tss writes to stderr by itself; what it says stands in our errors, with context. A
-         * setting from outside wins. Read once, when the library logs for the first time. */
-        (void) setenv("TSS2_LOG", "all+NONE", 0);
+         * setting from outside wins. Read once, when the library logs for the first time. Where
+         * other threads run the environment stays as it is: they may be reading it. */
+        if (__libc_single_threaded)
+                (void) setenv("TSS2_LOG", "all+NONE", 0);
 
         t = calloc(1, sizeof(*t));
         if (!t)

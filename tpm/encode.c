@@ -59,24 +59,36 @@ static bool is_exact(const struct tpm_bytes *in, bool encoded, const struct tpm_
         return encoded && again->size == in->size && memcmp(again->data, in->data, in->size) == 0;
 }
 
-static bool public_decode(const struct tpm_bytes *in, TPM2B_PUBLIC *ret) {
-        struct tpm_bytes again = { 0 };
-        size_t used = 0;
+/* Defines a function that reads a structure, and nothing else, from the TPM's encoding. */
+#define DEFINE_GET(name, put, type)                                                                \
+        bool name(const struct tpm_bytes *in, type *ret) {                                         \
+                struct tpm_bytes again = { 0 };                                                    \
+                size_t used = 0;                                                                   \
+                                                                                                   \
+                if (in->size > sizeof(in->data) ||                                                 \
+                    Tss2_MU_##type##_Unmarshal(in->data, in->size, &used, ret))                    \
+                        return false;                                                              \
+                return is_exact(in, put(ret, &again), &again);                                     \
+        }                                                                                          \
+        struct swallow_semicolon_
 
-        if (in->size > sizeof(in->data) ||
-            Tss2_MU_TPM2B_PUBLIC_Unmarshal(in->data, in->size, &used, ret))
+static DEFINE_GET(public_decode, put_public, TPM2B_PUBLIC);
+static DEFINE_GET(private_decode, put_private, TPM2B_PRIVATE);
+DEFINE_GET(creation_decode, put_creation, TPM2B_CREATION_DATA);
+DEFINE_GET(ticket_decode, put_ticket, TPMT_TK_CREATION);
+
+bool object_decode(const struct tpm_bytes *public, const struct tpm_bytes *private,
+                   struct object *ret) {
+        struct object o = { 0 };
+        const TPMT_PUBLIC *p = &o.public.publicArea;
+
+        if (!public_decode(public, &o.public) || !private_decode(private, &o.private) ||
+            p->type != TPM2_ALG_KEYEDHASH || p->nameAlg != TPM2_ALG_SHA256 ||
+            p->parameters.keyedHashDetail.scheme.scheme != TPM2_ALG_NULL ||
+            (p->objectAttributes & (ATTRIBUTES_CLEAR & ~TPMA_OBJECT_USERWITHAUTH)))
                 return false;
-        return is_exact(in, put_public(ret, &again), &again);
-}
-
-static bool private_decode(const struct tpm_bytes *in, TPM2B_PRIVATE *ret) {
-        struct tpm_bytes again = { 0 };
-        size_t used = 0;
-
-        if (in->size > sizeof(in->data) ||
-            Tss2_MU_TPM2B_PRIVATE_Unmarshal(in->data, in->size, &used, ret))
-                return false;
-        return is_exact(in, put_private(ret, &again), &again);
+        *ret = o;
+        return true;
 }
 
 bool sealed_decode(const struct sealed *s, struct object *ret) {
@@ -86,17 +98,15 @@ bool sealed_decode(const struct sealed *s, struct object *ret) {
         if (s->srk.size != NAME_SIZE || s->srk.data[0] != TPM2_ALG_SHA256 >> 8 ||
             s->srk.data[1] != (TPM2_ALG_SHA256 & 0xff) || s->pcrs.mask >> PCR_COUNT)
                 return false;
-        if (!public_decode(&s->public, &o.public) || !private_decode(&s->private, &o.private))
-                return false;
-        if (p->type != TPM2_ALG_KEYEDHASH || p->nameAlg != TPM2_ALG_SHA256 ||
-            p->parameters.keyedHashDetail.scheme.scheme != TPM2_ALG_NULL ||
-            p->authPolicy.size != SHA256_SIZE)
-                return false;
-        if ((p->objectAttributes & ATTRIBUTES_SET) != ATTRIBUTES_SET ||
+        if (!object_decode(&s->public, &s->private, &o) || p->authPolicy.size != SHA256_SIZE ||
             (p->objectAttributes & ATTRIBUTES_CLEAR))
                 return false;
         *ret = o;
         return true;
+}
+
+bool object_is_bound(const struct object *o) {
+        return (o->public.publicArea.objectAttributes & ATTRIBUTES_SET) == ATTRIBUTES_SET;
 }
 
 bool tpm_sealed_policy(const struct sealed *object, uint8_t ret[32]) {

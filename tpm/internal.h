@@ -73,6 +73,12 @@ int srk_any(struct tpm *t, struct handle *ret, TPM2B_NAME *ret_name,
 /* The one parent whose Name is @name. Return: TPM_GRANTED; TPM_OTHER; -EIO. */
 int srk_named(struct tpm *t, const struct tpm_bytes *name, struct handle *ret,
               struct error *err) _warn_unused_;
+/* The primary key of the owner hierarchy that others derive: as ours, but under dictionary attack
+ * protection. @type: TPM2_ALG_ECC or TPM2_ALG_RSA. Return: 1; 0 where the TPM doesn't know it;
+ * -EIO.
+ */
+int srk_of_others(struct tpm *t, TPMI_ALG_PUBLIC type, struct handle *ret,
+                  struct error *err) _warn_unused_;
 /* Return: 1 where a storage key stands at 0x81000001, else 0; -EIO. */
 int srk_persistent(struct tpm *t, struct handle *ret, TPM2B_NAME *ret_name,
                    struct error *err) _warn_unused_;
@@ -81,6 +87,9 @@ int srk_persistent(struct tpm *t, struct handle *ret, TPM2B_NAME *ret_name,
 
 int session_start(struct tpm *t, TPM2_SE kind, const struct handle *salt_key,
                   TPMA_SESSION attributes, struct handle *ret, struct error *err) _warn_unused_;
+/* From the next command on. */
+int session_set(struct tpm *t, const struct handle *session, TPMA_SESSION attributes,
+                struct error *err) _warn_unused_;
 
 /* --- pcr.c --- */
 
@@ -110,13 +119,60 @@ struct object {
 
 int sealed_encode(const struct created *c, const TPM2B_NAME *srk, const struct pcrs *pcrs,
                   struct sealed *ret, struct error *err) _warn_unused_;
-/* Return: false where @s is not what sealed_encode() writes for an object that we would make. */
+/* Return: false where it's no sealed data (a keyed hash object without scheme, under SHA-256). */
+bool object_decode(const struct tpm_bytes *public, const struct tpm_bytes *private,
+                   struct object *ret) _warn_unused_;
+/* Return: false where @s is not what sealed_encode() writes for an object that we would make,
+ * whether or not it is bound to a TPM. */
 bool sealed_decode(const struct sealed *s, struct object *ret) _warn_unused_;
+bool creation_decode(const struct tpm_bytes *in, TPM2B_CREATION_DATA *ret) _warn_unused_;
+bool ticket_decode(const struct tpm_bytes *in, TPMT_TK_CREATION *ret) _warn_unused_;
+/* Whether it neither came from elsewhere nor may leave: fixedTPM and fixedParent. */
+bool object_is_bound(const struct object *o) _warn_unused_;
 /* Whether both stand for the same object, the part that the TPM chooses aside. */
 bool public_is_made_from(const TPM2B_PUBLIC *public, const TPM2B_PUBLIC *template) _warn_unused_;
 /* The public area that ESYS holds for @tr, if its digest is the Name that came with it. */
 int public_of(struct tpm *t, ESYS_TR tr, TPM2B_PUBLIC *ret, TPM2B_NAME *ret_name,
               struct error *err) _warn_unused_;
+
+/* --- unseal.c --- */
+
+/* Return: TPM_GRANTED; TPM_DAMAGED; -EIO. */
+int object_load(struct tpm *t, const struct handle *parent, const struct object *o,
+                struct handle *ret, struct error *err) _warn_unused_;
+void plain_wipep(TPM2B_SENSITIVE_DATA **p);
+/* Return: TPM_GRANTED; TPM_DAMAGED where it's empty; or what secret_new() says. */
+int plain_take(const TPM2B_SENSITIVE_DATA *plain, struct secret **ret,
+               struct error *err) _warn_unused_;
+
+/* PCRs that are extended while we're at it end a session's policy, though not one that it's about:
+ * systemd measures in parallel. After so many tries somebody does it on purpose. */
+#define UNSEAL_TRIES_MAX 8
+
+/* --- evidence.c --- */
+
+/* Of where and when an object was made: what the TPM is asked to confirm. */
+struct evidence {
+        TPM2B_NAME name;   /* of the object */
+        TPM2B_DIGEST hash; /* of its creation data */
+        TPMT_TK_CREATION ticket;
+};
+
+/* Says what is missing. Return: TPM_UNPROVEN. */
+int unproven(struct tpm_refusal *why, const char *fmt, ...) _printf_(2, 3);
+/* Whether creation data says that @s was sealed under its parent while @pcrs, all that its policy
+ * looks at, had the values recorded. Asks no TPM; @s has passed sealed_decode(). Return:
+ * TPM_GRANTED; TPM_UNPROVEN; -EIO. */
+int evidence_read(const struct sealed *s, uint32_t pcrs, struct evidence *ret,
+                  struct tpm_refusal *why, struct error *err) _warn_unused_;
+/* Whether this TPM made @object with that creation data. @session must be salted and have
+ * continueSession set; if it is a policy session, its policy starts anew. Return: as above. */
+int evidence_prove(struct tpm *t, const struct handle *object, const struct handle *session,
+                   const struct evidence *e, struct tpm_refusal *why,
+                   struct error *err) _warn_unused_;
+/* Whether @info certifies @e, and was made for @nonce. */
+bool evidence_is_attested(const TPM2B_ATTEST *info, const struct evidence *e,
+                          const TPM2B_DATA *nonce) _warn_unused_;
 
 /* --- wipe.c --- */
 

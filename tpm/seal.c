@@ -50,6 +50,21 @@ static int check_creation(const TPMS_CREATION_DATA *c, const struct pcrs *pcrs, 
         return TPM_GRANTED;
 }
 
+/* What the TPM answered, once more with the eyes of tpm_unseal(), lest a disk be locked with a key
+ * that never opens. Without PCRs there is no evidence. */
+static int check_evidence(const struct sealed *made, struct error *err) {
+        struct tpm_refusal why;
+        struct evidence evidence;
+        int r;
+
+        if (made->pcrs.mask == 0)
+                return TPM_GRANTED;
+        r = evidence_read(made, made->pcrs.mask, &evidence, &why, err);
+        if (r == TPM_UNPROVEN)
+                return error_set(err, -EIO, "seal: the TPM's evidence is no use: %s", why.text);
+        return r;
+}
+
 int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const struct pcrs *pcrs,
              struct sealed *ret, struct error *err) {
         _cleanup_(handle_done) struct handle parent = HANDLE(t), session = HANDLE(t);
@@ -64,6 +79,7 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
                                          .parameters.keyedHashDetail.scheme.scheme =
                                                  TPM2_ALG_NULL },
         };
+        struct sealed object;
         TPM2B_NAME srk;
         TSS2_RC rc;
         int r;
@@ -98,5 +114,11 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
         r = check_creation(&made.creation->creationData, pcrs, err);
         if (r != TPM_GRANTED)
                 return r;
-        return sealed_encode(&made, &srk, pcrs, ret, err);
+        r = sealed_encode(&made, &srk, pcrs, &object, err);
+        if (r < 0)
+                return r;
+        r = check_evidence(&object, err);
+        if (r == TPM_GRANTED)
+                *ret = object;
+        return r;
 }

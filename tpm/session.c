@@ -21,6 +21,12 @@ int session_start(struct tpm *t, TPM2_SE kind, const struct handle *salt_key,
                 return tpm_fault(t, rc, "start session", err);
         handle_hold(ret, tr);
 
-        rc = Esys_TRSess_SetAttributes(t->esys, tr, attributes, 0xff);
+        return session_set(t, ret, attributes, err);
+}
+
+int session_set(struct tpm *t, const struct handle *session, TPMA_SESSION attributes,
+                struct error *err) {
+        TSS2_RC rc = Esys_TRSess_SetAttributes(t->esys, session->tr, attributes, 0xff);
+
         return rc ? tpm_fault(t, rc, "set session attributes", err) : 0;
 }

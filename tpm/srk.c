@@ -148,6 +148,14 @@ int srk_any(struct tpm *t, struct handle *ret, TPM2B_NAME *ret_name, struct erro
         return tpm_fault(t, TPM2_RC_ASYMMETRIC, "make storage key: neither ECC nor RSA", err);
 }
 
+int srk_of_others(struct tpm *t, TPMI_ALG_PUBLIC type, struct handle *ret, struct error *err) {
+        TPM2B_PUBLIC template = type == TPM2_ALG_RSA ? template_rsa : template_ecc;
+        TPM2B_NAME name;
+
+        template.publicArea.objectAttributes &= ~TPMA_OBJECT_NODA;
+        return primary(t, &template, ret, &name, err);
+}
+
 static bool is_named(const TPM2B_NAME *a, const struct tpm_bytes *b) {
         return a->size == b->size && memcmp(a->name, b->data, a->size) == 0;
 }

@@ -24,12 +24,14 @@ enum tpm_verdict {
         TPM_OTHER,        /* the sealed object's parent isn't the storage key of this TPM */
         TPM_DAMAGED,    /* this TPM doesn't take the object: altered, or not what its policy says */
         TPM_UNMEASURED, /* a selected PCR is all 00 or all FF: it says nothing */
+        TPM_UNPROVEN, /* nothing shows that this TPM made it in the state that the policy demands */
 };
 
 /* Why a verdict was not TPM_GRANTED. */
 struct tpm_refusal {
         uint32_t pcrs;   /* TPM_PCR_MISMATCH: those that differ; TPM_UNMEASURED: the empty ones */
         struct pcrs now; /* their values as they are */
+        char text[120];  /* TPM_UNPROVEN: what is missing, in words */
 };
 
 #define TPM_BYTES_MAX 512
@@ -109,11 +111,15 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
  * @object: as tpm_seal() made it; from a disk, so hostile
  * @steps:  how to satisfy its policy
  * @ret:    on TPM_GRANTED a new secret, now the caller's; untouched otherwise
- * @why:    filled in on TPM_PCR_MISMATCH
+ * @why:    filled in on TPM_PCR_MISMATCH and TPM_UNPROVEN
  * @err:    filled in if, and only if, the result is negative
  *
- * One salted policy session that encrypts the response; no object and no session is left behind,
- * whatever the result. Part 3, TPM2_Load, TPM2_PolicyPCR, TPM2_Unseal.
+ * Only what this TPM made itself under its storage key, while the PCRs had the values that the
+ * policy demands, is opened: creation data says so, and the TPM must stand by it. Which PCRs may
+ * not be none.
+ *
+ * One salted policy session that encrypts the responses; no object and no session is left behind,
+ * whatever the result. Part 3, TPM2_Load, TPM2_CertifyCreation, TPM2_PolicyPCR, TPM2_Unseal.
  *
  * Return: a verdict, which the caller must act on and never pass up; or -EIO (TPM or transport
  *         failed), -ENOMEM, -EPERM (no locked memory to be had).

@@ -5,10 +5,6 @@
 
 #include "tpm/internal.h"
 
-/* PCRs that are extended while we're at it end a session's policy, though not one that it's about:
- * systemd measures in parallel. After so many tries somebody does it on purpose. */
-#define TRIES_MAX 8
-
 /* The steps, ready to be sent. */
 struct plan {
         unsigned count;
@@ -19,7 +15,26 @@ struct plan {
         } pcr[STEPS_MAX];
 };
 
-static void plain_wipep(TPM2B_SENSITIVE_DATA **p) {
+/* What is asked for, as the TPM wants it. */
+struct request {
+        const struct tpm_bytes *srk; /* Name of the parent */
+        struct object object;
+        struct plan plan;
+        struct evidence evidence;
+};
+
+/* What is ours in the TPM meanwhile. Flushed from the last to the first. */
+struct handles {
+        struct handle parent, loaded, session;
+};
+
+static void handles_done(struct handles *h) {
+        handle_done(&h->session);
+        handle_done(&h->loaded);
+        handle_done(&h->parent);
+}
+
+void plain_wipep(TPM2B_SENSITIVE_DATA **p) {
         if (*p)
                 explicit_bzero(*p, sizeof(**p));
         Esys_Free(*p);
@@ -47,8 +62,21 @@ static int plan_make(const struct sealed *object, const struct steps *steps, str
         return TPM_GRANTED;
 }
 
-/* Return: TPM_GRANTED; TPM_DAMAGED; -EIO. */
-static int load(struct tpm *t, const struct handle *parent, const struct object *o,
+int plain_take(const TPM2B_SENSITIVE_DATA *plain, struct secret **ret, struct error *err) {
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        int r;
+
+        if (plain->size == 0)
+                return TPM_DAMAGED;
+        r = secret_new(plain->size, &key);
+        if (r < 0)
+                return error_errno(err, r, "unseal: no locked memory for %u bytes", plain->size);
+        memcpy(secret_data(key), plain->buffer, plain->size);
+        *ret = TAKE(key);
+        return TPM_GRANTED;
+}
+
+int object_load(struct tpm *t, const struct handle *parent, const struct object *o,
                 struct handle *ret, struct error *err) {
         bool tried = false;
         ESYS_TR tr;
@@ -81,7 +109,7 @@ static TSS2_RC ask(struct tpm *t, const struct plan *plan, const struct handle *
                                          ESYS_TR_NONE, ret);
                         wipe_after_unseal(t);
                 }
-                if (rc != TPM2_RC_PCR_CHANGED || tries == TRIES_MAX)
+                if (rc != TPM2_RC_PCR_CHANGED || tries == UNSEAL_TRIES_MAX)
                         return rc;
                 rc = Esys_PolicyRestart(t->esys, session->tr, NO_SESSIONS);
                 if (rc)
@@ -117,6 +145,21 @@ static int explain(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct seale
         return TPM_DAMAGED; /* the steps hold, but its policy isn't them */
 }
 
+/* All that can be said without the TPM. Return: TPM_GRANTED; TPM_DAMAGED; TPM_UNPROVEN; -EIO. */
+static int read_object(const struct sealed *object, const struct steps *steps, struct request *ret,
+                       struct tpm_refusal *why, struct error *err) {
+        int r;
+
+        if (!sealed_decode(object, &ret->object))
+                return TPM_DAMAGED;
+        r = plan_make(object, steps, &ret->plan, err);
+        if (r != TPM_GRANTED)
+                return r;
+        if (!object_is_bound(&ret->object))
+                return unproven(why, "it isn't bound to this TPM: it was imported, or may leave");
+        return evidence_read(object, ret->plan.pcrs, &ret->evidence, why, err);
+}
+
 static int judge(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct sealed *object,
                  struct tpm_refusal *why, struct error *err) {
         switch (rc_base(rc)) {
@@ -129,6 +172,28 @@ static int judge(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct sealed 
         }
 }
 
+/* Loads the object, with a session to open it by, and has the TPM say that it made it. Return:
+ * TPM_GRANTED; TPM_OTHER; TPM_DAMAGED; TPM_UNPROVEN; -EIO. */
+static int bring_in(struct tpm *t, const struct request *q, struct handles *h,
+                    struct tpm_refusal *why, struct error *err) {
+        int r;
+
+        r = srk_named(t, q->srk, &h->parent, err);
+        if (r != TPM_GRANTED)
+                return r;
+        r = object_load(t, &h->parent, &q->object, &h->loaded, err);
+        if (r != TPM_GRANTED)
+                return r;
+        r = session_start(t, TPM2_SE_POLICY, &h->parent,
+                          TPMA_SESSION_ENCRYPT | TPMA_SESSION_CONTINUESESSION, &h->session, err);
+        if (r < 0)
+                return r;
+        r = evidence_prove(t, &h->loaded, &h->session, &q->evidence, why, err);
+        if (r != TPM_GRANTED)
+                return r;
+        return session_set(t, &h->session, TPMA_SESSION_ENCRYPT, err);
+}
+
 /* What is sent, on a TPM without a persistent storage key, and why it must be:
  *
  * TPM2_ReadPublic       is there a storage key at 0x81000001? Asked first, since it costs next to
@@ -136,55 +201,42 @@ static int judge(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct sealed 
  * TPM2_CreatePrimary    else derive it; with a persistent key, neither this nor its flush
  * TPM2_Load             before the session: where the object is damaged, none is needed
  * TPM2_StartAuthSession salted with the parent, so that the response is encrypted to us
+ * TPM2_CertifyCreation  that this TPM made the object in the state that creation data tells: else
+ *                       another system on this machine could have sealed its own key. In the same
+ *                       session, whose HMAC shows that it's the TPM that answers; a use that isn't
+ *                       about a policy resets the session's policy, so it comes before the steps
  * TPM2_PolicyPCR        with the values that we expect, so that a refusal comes before the key
  * TPM2_Unseal           ends the session as well: continueSession is clear
  * TPM2_FlushContext     the object, the parent: only a resource manager would do that for us
  *
- * A refusal flushes the session too, and reads the PCRs for the reason. */
+ * A refusal flushes the session too, and reads the PCRs for the reason.
+ *
+ * All of it trusts that the parent is a key of this TPM. A persistent or derived one is, unless
+ * who carries the traffic plays a TPM of his own from the first command on, with a disk that he
+ * made for it: nothing in the traffic tells that TPM from ours. */
 int tpm_unseal(struct tpm *t, const struct sealed *object, const struct steps *steps,
                struct secret **ret, struct tpm_refusal *why, struct error *err) {
-        _cleanup_(handle_done) struct handle parent = HANDLE(t), loaded = HANDLE(t);
-        _cleanup_(handle_done) struct handle session = HANDLE(t);
+        _cleanup_(handles_done) struct handles h = { HANDLE(t), HANDLE(t), HANDLE(t) };
         _cleanup_(plain_wipep) TPM2B_SENSITIVE_DATA *plain = NULL;
-        _cleanup_(secret_freep) struct secret *key = NULL;
-        struct plan plan = { 0 };
-        struct object o;
+        struct request q = { .srk = &object->srk };
         TSS2_RC rc;
         int r;
 
-        if (!sealed_decode(object, &o))
-                return TPM_DAMAGED;
-        r = plan_make(object, steps, &plan, err);
+        r = read_object(object, steps, &q, why, err);
+        if (r != TPM_GRANTED)
+                return r;
+        r = bring_in(t, &q, &h, why, err);
+        if (r < 0)
+                return error_prefix(err, "unseal");
         if (r != TPM_GRANTED)
                 return r;
 
-        r = srk_named(t, &object->srk, &parent, err);
-        if (r < 0)
-                return error_prefix(err, "unseal");
-        if (r != TPM_GRANTED)
-                return r;
-        r = load(t, &parent, &o, &loaded, err);
-        if (r < 0)
-                return error_prefix(err, "unseal");
-        if (r != TPM_GRANTED)
-                return r;
-        r = session_start(t, TPM2_SE_POLICY, &parent, TPMA_SESSION_ENCRYPT, &session, err);
-        if (r < 0)
-                return error_prefix(err, "unseal");
-
-        rc = ask(t, &plan, &session, &loaded, &plain);
+        rc = ask(t, &q.plan, &h.session, &h.loaded, &plain);
         if (rc == TSS2_RC_SUCCESS)
-                handle_gone(&session);
-        r = judge(t, rc, plan.pcrs, object, why, err);
+                handle_gone(&h.session);
+        r = judge(t, rc, q.plan.pcrs, object, why, err);
         if (r != TPM_GRANTED)
                 return r;
 
-        if (plain->size == 0)
-                return TPM_DAMAGED;
-        r = secret_new(plain->size, &key);
-        if (r < 0)
-                return error_errno(err, r, "unseal: no locked memory for %u bytes", plain->size);
-        memcpy(secret_data(key), plain->buffer, plain->size);
-        *ret = TAKE(key);
-        return TPM_GRANTED;
+        return plain_take(plain, ret, err);
 }
