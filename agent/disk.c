@@ -64,7 +64,7 @@ int disk_load(const char *device, struct disk *ret, struct refusal *why, struct 
         struct luks_reason reason = { 0 };
         int r;
 
-        r = luks_open(device, &d.luks, &reason, err);
+        r = luks_open(&(struct luks_source){ device, NULL }, &d.luks, &reason, err);
         if (r < 0)
                 return r;
         if (r != LUKS_OK)
@@ -245,13 +245,15 @@ int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *
                 return r;
 
         if ((r = put_token(edit, id, t, err)) < 0 ||
-            (r = luks_slot_add(edit, t->slot, what->volume_key, secret, err)) < 0)
+            (r = luks_slot_add(edit, &(struct luks_key){ t->slot, LUKS_SLOT_OURS, secret },
+                               what->volume_key, err)) < 0)
                 return r;
         now = luks_edit_result(edit);
         r = prove_slot(now, t->slot, secret, what->volume_key, why, err);
         if (r != OUTCOME_DONE)
                 return r;
-        r = luks_pin_make(now, t->slot, secret, what->volume_key, &t->pin, err);
+        r = luks_pin_make(now, &(struct luks_pin_keys){ t->slot, secret, what->volume_key }, NULL,
+                          &t->pin, err);
         if (r < 0)
                 return r;
         t->pinned = true;
@@ -291,7 +293,7 @@ int disk_remember_header(const struct luks *l, unsigned slot, const char *state_
         const char *uuid = luks_facts(l)->uuid;
         int r;
 
-        if ((r = luks_covered(l, (int) slot, &covered, err)) < 0 ||
+        if ((r = luks_covered(l, (int) slot, NULL, &covered, err)) < 0 ||
             (r = state_read_header(state_dir, uuid, &known, err)) < 0)
                 return r;
         if (known && strcmp(known, covered) == 0)

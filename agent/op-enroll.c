@@ -126,7 +126,8 @@ static int write_header(struct work *w) {
         r = crypto_random_secret(VOLUME_KEY_SIZE, &w->volume_key, w->err);
         if (r < 0)
                 return r;
-        r = luks_format(w->args->device, w->volume_key, &w->edit, &reason, w->err);
+        r = luks_format(&(struct luks_source){ w->args->device, NULL }, w->volume_key, &w->edit,
+                        &reason, w->err);
         if (r < 0)
                 return r;
         return r == LUKS_OK ? OUTCOME_DONE : refuse_luks(w->why, w->args->device, r, &reason);

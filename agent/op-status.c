@@ -33,7 +33,7 @@ static int judge_header(const struct context *c, const struct disk *d, struct op
                 return r;
         if (!pinned)
                 return 0;
-        r = luks_covered(d->luks, (int) d->token->slot, &covered, err);
+        r = luks_covered(d->luks, (int) d->token->slot, NULL, &covered, err);
         if (r < 0)
                 return r;
         if (strcmp(covered, pinned) == 0) {

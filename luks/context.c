@@ -64,16 +64,25 @@ int lib_fault(const struct lib *c, int errnum, const char *what, struct error *e
         return error_errno(err, errnum, "%s", what);
 }
 
-int lib_set_pbkdf(struct lib *c, struct error *err) {
-        const struct crypt_pbkdf_type pbkdf = {
+int lib_set_pbkdf(struct lib *c, enum luks_slot_kind kind, struct error *err) {
+        static const struct crypt_pbkdf_type random = {
                 .type = CRYPT_KDF_PBKDF2,
                 .hash = SLOT_HASH,
                 .iterations = SLOT_ITERATIONS,
                 .flags = CRYPT_PBKDF_NO_BENCHMARK,
         };
+        /* On fewer CPUs libcryptsetup takes fewer lanes. */
+        static const struct crypt_pbkdf_type typed = {
+                .type = CRYPT_KDF_ARGON2ID,
+                .hash = SLOT_HASH,
+                .iterations = PASSPHRASE_PASSES,
+                .max_memory_kb = PASSPHRASE_MEMORY,
+                .parallel_threads = PASSPHRASE_LANES,
+                .flags = CRYPT_PBKDF_NO_BENCHMARK,
+        };
         int r;
 
-        r = crypt_set_pbkdf_type(c->cd, &pbkdf);
+        r = crypt_set_pbkdf_type(c->cd, kind == LUKS_SLOT_OURS ? &random : &typed);
         if (r < 0)
                 return lib_fault(c, r, "set the key derivation", err);
         return 0;

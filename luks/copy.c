@@ -155,10 +155,10 @@ static int none_there(const struct device *d, struct luks_reason *why, struct er
         if (r < 0)
                 return r;
         if (buf[0] == 0 && memcmp(buf, buf + 1, size - 1) == 0)
-                return luks_refuse(why, LUKS_NONE, "header", "blank: the first %zu bytes are zero",
-                                   size);
+                return luks_refuse(why, LUKS_NONE, "header", "blank: its first %s all zero",
+                                   size == 1 << 20 ? "MiB is" : "bytes are");
         return luks_refuse(why, LUKS_NONE, "header",
-                           "no LUKS2 header, and nothing else that is known");
+                           "no LUKS2 header: no signature, and not all zero");
 }
 
 static int no_good_copy(const struct device *d, const struct copy c[2], struct luks_reason *why,
@@ -166,7 +166,10 @@ static int no_good_copy(const struct device *d, const struct copy c[2], struct l
         if (!c[0].there && !c[1].there)
                 return none_there(d, why, err);
         if (c[0].there && c[0].version == 1)
-                return luks_refuse(why, LUKS_NONE, "header", "a LUKS1 header, not LUKS2");
+                return luks_refuse(
+                        why, LUKS_NONE, "header",
+                        "a LUKS1 header, not LUKS2: after a backup of it, `cryptsetup convert "
+                        "--type luks2 DEVICE` makes it one");
         if (c[0].there && c[0].version != 2)
                 return luks_refuse(why, LUKS_REFUSED, "version",
                                    "found LUKS version %u, expected 2", c[0].version);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "luks/internal.h"
 #include "luks/rules.h"
 
@@ -22,18 +23,19 @@ static int hash_token(const struct json *token, char ret[2 * SHA256_SIZE + 1], s
         r = crypto_sha256(text, strlen(text), sum, err);
         if (r < 0)
                 return r;
-        for (unsigned i = 0; i < SHA256_SIZE; i++)
-                (void) snprintf(ret + 2 * i, 3, "%02x", sum[i]);
+        hex_encode(sum, sizeof(sum), ret);
         return 0;
 }
 
-static int add_escrow(struct json *o, const struct luks *l, struct error *err) {
+static int add_escrow(struct json *o, const struct luks *l, const struct luks_plan *plan,
+                      struct error *err) {
         _cleanup_(json_freep) struct json *list = json_new_array();
         char hex[2 * SHA256_SIZE + 1];
         int r;
 
         for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++) {
-                const struct json *token = luks_token(l, id);
+                const struct json *token =
+                        plan && plan->token == id ? plan->json : luks_token(l, id);
                 struct error ignored = { 0 };
                 const char *type;
 
@@ -109,13 +111,14 @@ static int add_rest(struct json *o, const struct luks *l, int slot, struct error
                        : error_nomem(err);
 }
 
-int luks_covered(const struct luks *l, int slot, char **ret, struct error *err) {
+int luks_covered(const struct luks *l, int slot, const struct luks_plan *plan, char **ret,
+                 struct error *err) {
         _cleanup_(json_freep) struct json *o = json_new_object();
         int r;
 
         r = add_config(o, l, err);
         if (r == 0)
-                r = add_escrow(o, l, err);
+                r = add_escrow(o, l, plan, err);
         if (r == 0)
                 r = add_rest(o, l, slot, err);
         if (r == 0)

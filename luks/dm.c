@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -55,7 +56,7 @@ int luks_activate(struct luks *l, const char *name, struct secret *volume_key, s
                 return error_prefix(err, "activate %.100s", l->facts.device);
         c->said[0] = '\0';
         /* The disk that was checked, whatever its path leads to by now. */
-        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", l->disk.fd);
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", l->at.data.fd);
         r = crypt_set_data_device(c->cd, path);
         if (r == 0)
                 r = crypt_activate_by_volume_key(
@@ -84,6 +85,55 @@ int luks_deactivate(const char *name, struct error *err) {
         if (r < 0)
                 return error_errno(err, r, "deactivate %s", name);
         return 0;
+}
+
+/* One line of /sys/block/@device/dm/@file. */
+static bool read_dm(const char *device, const char *file, char ret[256]) {
+        _cleanup_(close_fdp) int fd = -1;
+        char path[320];
+        ssize_t n;
+
+        if (snprintf(path, sizeof(path), "/sys/block/%s/dm/%s", device, file) >= (int) sizeof(path))
+                return false;
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        n = fd < 0 ? -1 : read(fd, ret, 255);
+        if (n <= 0)
+                return false;
+        ret[n] = '\0';
+        ret[strcspn(ret, "\n")] = '\0';
+        return true;
+}
+
+/* libcryptsetup names what it opens "CRYPT-LUKS2-", the UUID without its dashes, "-", the name. */
+static void dm_uuid(const char *name, const char *uuid, char ret[256]) {
+        char bare[40];
+        size_t n = 0;
+
+        for (; *uuid && n < sizeof(bare) - 1; uuid++)
+                if (*uuid != '-')
+                        bare[n++] = *uuid;
+        bare[n] = '\0';
+        (void) snprintf(ret, 256, "CRYPT-LUKS2-%s-%s", bare, name);
+}
+
+static void closedirp(DIR **d) {
+        if (*d)
+                (void) closedir(*d);
+}
+
+bool luks_is_active_of(const char *name, const char *uuid) {
+        _cleanup_(closedirp) DIR *dir = NULL;
+        char want[256], found[256];
+        const struct dirent *d;
+
+        if (!luks_is_active(name))
+                return false;
+        dm_uuid(name, uuid, want);
+        dir = opendir("/sys/block");
+        while (dir && (d = readdir(dir)))
+                if (read_dm(d->d_name, "name", found) && strcmp(found, name) == 0)
+                        return read_dm(d->d_name, "uuid", found) && strcmp(found, want) == 0;
+        return false;
 }
 
 bool luks_is_active(const char *name) {

@@ -12,7 +12,7 @@
 
 struct luks_edit {
         struct lib *lib;     /* on the disk */
-        struct device disk;  /* our own descriptor, opened before anything is written */
+        struct place at;     /* our own descriptors, opened before anything is written */
         struct luks *base;   /* the header that was checked; borrowed */
         struct luks *result; /* the header as it was last read back; NULL before the first change */
         bool broken;         /* a change failed: nobody knows what the disk holds */
@@ -23,7 +23,7 @@ struct luks_edit *luks_edit_close(struct luks_edit *e) {
                 return NULL;
         e->lib = lib_free(e->lib);
         e->result = luks_close(e->result);
-        device_close(&e->disk);
+        place_close(&e->at);
         free(e);
         return NULL;
 }
@@ -47,15 +47,16 @@ static int changed(struct luks_reason *why) {
 }
 
 /* Reads the disk anew by its path. Return: LUKS_OK, LUKS_CHANGED, or a fault. */
-static int read_again(const struct luks_edit *e, const char *device, struct luks **ret,
-                      struct luks_reason *why, struct error *err) {
+static int read_again(struct luks_edit *e, struct luks **ret, struct luks_reason *why,
+                      struct error *err) {
+        const struct luks_source source = source_of(luks_edit_result(e));
         _cleanup_(luks_closep) struct luks *l = NULL;
         int r;
 
-        r = luks_open(device, &l, why, err);
+        r = luks_open(&source, &l, why, err);
         if (r < 0)
                 return r;
-        if (r != LUKS_OK || !device_same(&l->disk, &e->disk))
+        if (r != LUKS_OK || !place_same(&l->at, &e->at))
                 return changed(why);
         *ret = TAKE(l);
         return LUKS_OK;
@@ -81,9 +82,9 @@ static int commit(struct luks_edit *e, struct error *err) {
         int r;
 
         e->broken = true;
-        if (fsync(e->disk.fd) < 0)
+        if (fsync(place_head(&e->at)->fd) < 0)
                 return error_errno(err, -errno, "make the header durable");
-        r = read_again(e, path_of(e), &after, &why, err);
+        r = read_again(e, &after, &why, err);
         if (r < 0)
                 return error_prefix(err, "read the header back");
         if (r != LUKS_OK)
@@ -105,17 +106,18 @@ static int commit(struct luks_edit *e, struct error *err) {
  */
 static int same_on_disk(const struct luks_edit *e, bool *ret, struct luks_reason *why,
                         struct error *err) {
-        _cleanup_(device_close) struct device now = DEVICE_INIT;
+        const struct luks_source source = source_of(e->base);
+        _cleanup_(place_close) struct place now = PLACE_INIT;
         struct copies copies;
         int r;
 
-        r = device_open(e->base->facts.device, O_RDONLY, &now, err);
+        *ret = false;
+        r = place_open(&source, O_RDONLY, &now, why, err);
         if (r < 0)
                 return r;
-        *ret = false;
-        if (!device_same(&now, &e->disk) || !device_same(&e->base->disk, &e->disk))
+        if (r != LUKS_OK || !place_same(&now, &e->at) || !place_same(&e->base->at, &e->at))
                 return LUKS_OK;
-        r = copies_look(&now, &copies, why, err);
+        r = copies_look(place_head(&now), &copies, why, err);
         if (r < 0)
                 return r;
         *ret = r == LUKS_OK && copies_same(&e->base->copies, &copies);
@@ -134,7 +136,7 @@ static int take_up(struct luks_edit *e, struct luks_reason *why, struct error *e
         if (!same)
                 return changed(why);
 
-        r = lib_new(e->disk.fd, &e->lib, err);
+        r = lib_new(place_head(&e->at)->fd, &e->lib, err);
         if (r < 0)
                 return r;
         r = crypt_load(e->lib->cd, CRYPT_LUKS2, NULL);
@@ -151,15 +153,18 @@ static int take_up(struct luks_edit *e, struct luks_reason *why, struct error *e
 
 int luks_edit(struct luks *l, struct luks_edit **ret, struct luks_reason *why, struct error *err) {
         _cleanup_(luks_edit_closep) struct luks_edit *e = calloc(1, sizeof(*e));
+        const struct luks_source source = source_of(l);
         int r;
 
         if (!e)
                 return error_nomem(err);
-        e->disk.fd = -1;
+        e->at = (struct place) PLACE_INIT;
         e->base = l;
-        r = device_open(l->facts.device, O_RDWR, &e->disk, err);
+        r = place_open(&source, O_RDWR, &e->at, why, err);
         if (r < 0)
                 return r;
+        if (r != LUKS_OK)
+                return changed(why);
         r = take_up(e, why, err);
         if (r < 0)
                 return error_prefix(err, "change the header of %.100s", l->facts.device);
@@ -192,8 +197,9 @@ static int begin(struct luks_edit *e, struct error *err) {
         return 0;
 }
 
-int luks_slot_add(struct luks_edit *e, unsigned slot, struct secret *volume_key,
-                  struct secret *slot_secret, struct error *err) {
+int luks_slot_add(struct luks_edit *e, const struct luks_key *key, struct secret *volume_key,
+                  struct error *err) {
+        unsigned slot = key->slot;
         int r;
 
         r = begin(e, err);
@@ -201,16 +207,15 @@ int luks_slot_add(struct luks_edit *e, unsigned slot, struct secret *volume_key,
                 return r;
         if (slot >= LUKS_SLOTS_MAX || luks_edit_result(e)->facts.slots & 1u << slot)
                 return error_set(err, -EEXIST, "keyslot %u isn't free", slot);
-        r = lib_set_pbkdf(e->lib, err);
+        r = lib_set_pbkdf(e->lib, key->kind, err);
         if (r < 0)
                 return r;
         r = crypt_keyslot_set_encryption(e->lib->cd, CIPHER, SLOT_CIPHER_KEY);
         if (r < 0)
                 return lib_fault(e->lib, r, "set the cipher of the keyslot", err);
         r = crypt_keyslot_add_by_key(e->lib->cd, (int) slot, (const char *) secret_data(volume_key),
-                                     secret_size(volume_key),
-                                     (const char *) secret_data(slot_secret),
-                                     secret_size(slot_secret), 0);
+                                     secret_size(volume_key), (const char *) secret_data(key->key),
+                                     secret_size(key->key), 0);
         return finish(e, r, "add a keyslot", err);
 }
 

@@ -21,6 +21,11 @@
 #define SLOT_ITERATIONS 1000 /* the least that libcryptsetup takes: the slot secret is random */
 #define SLOT_CIPHER_KEY 64   /* bytes */
 
+/* Argon2id for what somebody types: about half a second of one CPU. */
+#define PASSPHRASE_PASSES 4
+#define PASSPHRASE_MEMORY 65536 /* KiB */
+#define PASSPHRASE_LANES 4
+
 /* --- text.c --- */
 
 /* Fills in @why. Return: @verdict. */
@@ -67,6 +72,26 @@ struct device_lock {
 /* Waits for, and takes, libcryptsetup's shared lock. */
 int device_lock(const struct device *d, struct device_lock *ret, struct error *err) _warn_unused_;
 void device_unlock(struct device_lock *l);
+
+/* --- place.c: where a disk is, opened --- */
+
+struct place {
+        struct device data;
+        struct device header; /* a detached one; fd is -1 where it stands at the head of @data */
+};
+
+#define PLACE_INIT                                                                                 \
+        { .data = DEVICE_INIT, .header = DEVICE_INIT }
+
+/* @flags: for what holds the header. Return: LUKS_OK; LUKS_REFUSED where both are the same; or a
+ * fault. */
+int place_open(const struct luks_source *from, int flags, struct place *ret,
+               struct luks_reason *why, struct error *err) _warn_unused_;
+void place_close(struct place *p);
+bool place_detached(const struct place *p);
+/* What holds the header. */
+const struct device *place_head(const struct place *p);
+bool place_same(const struct place *a, const struct place *b);
 
 /* --- copy.c: the two copies of the metadata --- */
 
@@ -115,8 +140,9 @@ DEFINE_CLEANUP(struct lib *, lib_free);
 /* Fills in "what: words of libcryptsetup". Return: @errnum. */
 int lib_fault(const struct lib *c, int errnum, const char *what, struct error *err);
 
-/* The PBKDF for a random slot secret. It's also the digest's. */
-int lib_set_pbkdf(struct lib *c, struct error *err) _warn_unused_;
+/* The PBKDF of keyslots that are added from now on: LUKS_SLOT_OURS for a random secret, which is
+ * also that of a new digest; LUKS_SLOT_FOREIGN for a passphrase. */
+int lib_set_pbkdf(struct lib *c, enum luks_slot_kind kind, struct error *err) _warn_unused_;
 
 /* --- edit.c --- */
 
@@ -125,12 +151,36 @@ void edit_own_base(struct luks_edit *e);
 
 /* --- open.c --- */
 
+struct luks;
+
+/* Which keyslots there are, and which of them open the data segment: a bit for each. */
+void slots_of(const struct json *metadata, uint32_t *ret_all, uint32_t *ret_data);
+
+/* A keyslot of somebody else that opens the data, too, is never opened by us, but by the owner on
+ * the bad day: it must be one that cryptsetup could have made. One that opens nothing may be
+ * anything. Return: LUKS_OK; LUKS_REFUSED. */
+int slots_check(const struct luks *l, struct luks_reason *why) _warn_unused_;
+
+/* libcryptsetup writes what it has in memory, in one compact form. A comment, a member that it
+ * drops or takes only the last of, an escape that hides a name: whoever wrote that counted on two
+ * readers who understand it in two ways. Return: LUKS_OK; LUKS_REFUSED ("text"); or a fault. */
+int text_check(const struct luks *l, struct luks_reason *why, struct error *err) _warn_unused_;
+
 struct luks {
         struct luks_facts facts;
-        struct device disk; /* open for reading */
+        struct place at; /* open for reading */
         struct copies copies;
         struct lib *lib;       /* on the memfd */
         uint32_t areas;        /* bit n: the area of keyslot n is in the memfd */
         char *dump;            /* of crypt_dump_json() */
         struct json *metadata; /* the same, parsed */
 };
+
+/* All of luks_open() that comes before the rules. Return: LUKS_OK; LUKS_NONE and LUKS_REFUSED, both
+ * also with @ret for luks_close(), as far as it was read; or a fault. */
+int luks_read(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
+              struct error *err) _warn_unused_;
+/* The source that @l was opened from, borrowed from it. */
+struct luks_source source_of(const struct luks *l);
+/* What the rules look at. */
+struct rules_subject subject_of(const struct luks *l);

@@ -43,29 +43,38 @@ struct luks_facts {
         uint32_t key_size;       /* of the volume key, bytes; 0 while no keyslot is bound */
         uint32_t sector_size;    /* bytes */
         uint64_t data_offset;    /* bytes */
+        uint64_t device_size;    /* of the device that holds the data, bytes */
         uint64_t metadata_size;  /* of one of the two copies, bytes */
         uint64_t keyslots_size;  /* of the area behind them, bytes */
         uint32_t slots;          /* bit n: keyslot n is used */
         uint32_t data_slots;     /* … and bound to the digest of the data segment */
         bool degraded;           /* one copy is damaged, or one update behind: see luks_open() */
         char degraded_text[120]; /* which, in words */
-        char device[256];        /* the path that was opened */
+        char device[256];        /* the path of the data */
+        char header[256];        /* the path of a detached header; empty where it's on the device */
+};
+
+/* Where a disk is. */
+struct luks_source {
+        const char *device; /* a block device or a regular file */
+        const char *header; /* a detached header, the same; NULL: at the head of @device */
 };
 
 /**
  * luks_open() - copy, load and check the header of a disk
- * @device: a block device or a regular file; opened read-only, never written
+ * @from:   where it is; opened read-only, never written
  * @ret:    on LUKS_OK the checked copy, for luks_close(); untouched otherwise
  * @why:    filled in on every other verdict
  *
  * Reads both copies of the header once, under libcryptsetup's own lock, into a memfd; the keyslot
  * areas later, one by one, as they are opened. The copies must be equal, or one of them damaged, or
  * one update behind the other (a cut between two writes): then the one that libcryptsetup chose
- * counts, and luks_facts() says degraded. The rules for everything but keyslots are checked here.
+ * counts, and luks_facts() says degraded. The rules for everything are checked here, those for a
+ * keyslot where it opens the data segment, as for one of cryptsetup's.
  *
  * Return: LUKS_OK, LUKS_NONE, LUKS_REFUSED; or a fault (-ENOENT, -EACCES, -EIO, -ENOMEM …).
  */
-int luks_open(const char *device, struct luks **ret, struct luks_reason *why,
+int luks_open(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
               struct error *err) _warn_unused_;
 struct luks *luks_close(struct luks *l);
 DEFINE_CLEANUP(struct luks *, luks_close);
@@ -78,11 +87,65 @@ const struct json *luks_metadata(const struct luks *l);
 /* The token with this number, or NULL. Borrowed. */
 const struct json *luks_token(const struct luks *l, unsigned id);
 
+/* --- a header in a context of libcryptsetup that belongs to somebody else --- */
+
+/**
+ * luks_borrow() - check a header as somebody else's context shows it
+ * @context: their struct crypt_device, with a LUKS2 header loaded; asked, never changed
+ * @ret:     on LUKS_OK the header, for luks_close(); untouched otherwise
+ *
+ * Weaker than luks_open(): no copy is made, the two copies on the disk aren't compared, and what
+ * the context does later isn't seen. The result takes luks_facts() (paths, sizes, UUID, slots),
+ * luks_metadata(), luks_token(), luks_covered(), luks_pin_check() and luks_slot_check(), and
+ * nothing else: no keyslot is opened with it.
+ *
+ * Return: LUKS_OK, LUKS_NONE, LUKS_REFUSED; or a fault.
+ */
+int luks_borrow(void *context, struct luks **ret, struct luks_reason *why,
+                struct error *err) _warn_unused_;
+/* --- the rules, one by one, for people: needs no key and no TPM --- */
+
+struct luks_examined; /* a header, and what each rule says of it */
+
+struct luks_finding {
+        const char *rule; /* "cipher" … */
+        int slot;         /* the keyslot that it's about, or -1 */
+        enum { LUKS_HOLDS, LUKS_BREAKS, LUKS_SKIPPED } verdict; /* skipped: nothing to look at */
+        bool decides; /* whether a disk is refused where it breaks: all, but of unbound keyslots */
+        char found[96];    /* printable ASCII, also where the rule holds */
+        char expected[96]; /* … */
+};
+
+/* Like luks_open(), but goes on behind the first rule that refuses. What comes before the rules
+ * (both copies read and compared, loaded by libcryptsetup) stands in the list as rules of their
+ * own: "copies", "load", "json"; where one of them breaks, the others are skipped. "text" comes
+ * behind the rules.
+ *
+ * Return: LUKS_OK and LUKS_REFUSED, both with @ret for luks_examined_free(); LUKS_NONE; or a fault.
+ */
+int luks_examine(const struct luks_source *from, struct luks_examined **ret,
+                 struct luks_reason *why, struct error *err) _warn_unused_;
+struct luks_examined *luks_examined_free(struct luks_examined *x);
+DEFINE_CLEANUP(struct luks_examined *, luks_examined_free);
+size_t luks_examined_count(const struct luks_examined *x);
+const struct luks_finding *luks_examined_at(const struct luks_examined *x, size_t i);
+/* The metadata as libcryptsetup dumped it, hostile text and all; NULL where it wasn't loaded. */
+const struct json *luks_examined_metadata(const struct luks_examined *x);
+
 /* Which template a keyslot is held against before it's tried. */
 enum luks_slot_kind {
-        LUKS_SLOT_OURS,    /* exactly what luks_slot_add() makes */
+        LUKS_SLOT_OURS,    /* exactly what luks_slot_add() makes of a random secret */
         LUKS_SLOT_FOREIGN, /* of cryptsetup: PBKDF2, argon2i, argon2id at bounded cost */
 };
+
+/* Adds what the rules for one keyslot say. Return: LUKS_OK; LUKS_REFUSED; or -ENOMEM. */
+int luks_examine_slot(struct luks_examined *x, unsigned slot, enum luks_slot_kind kind,
+                      struct error *err) _warn_unused_;
+
+/* What the rules say of one keyslot, without a key. luks_slot_open() asks the same; this is for
+ * whoever wants to know before the key is fetched. Return: LUKS_OK; LUKS_REFUSED. */
+int luks_slot_check(const struct luks *l, unsigned slot, enum luks_slot_kind kind,
+                    struct luks_reason *why) _warn_unused_;
 
 /* What is tried on which keyslot. */
 struct luks_key {
@@ -115,13 +178,29 @@ struct luks_pin {
         uint8_t vk[LUKS_MAC_SIZE];   /* of the volume key, by the slot secret */
 };
 
+/* A header as it will be once a token was set or removed. */
+struct luks_plan {
+        unsigned token;
+        const struct json *json; /* NULL: removed */
+};
+
 /* The covered form in canonical JSON, for free(): uuid, segments, config (json_size, keyslots_size,
  * requirements), the digest of the data segment without its list of keyslots, the SHA-256 of each
- * escrow token in order, and, where @slot isn't negative, that keyslot without its priority. */
-int luks_covered(const struct luks *l, int slot, char **ret, struct error *err) _warn_unused_;
+ * escrow token in order, and, where @slot isn't negative, that keyslot without its priority.
+ * @plan: NULL for the header as it is. */
+int luks_covered(const struct luks *l, int slot, const struct luks_plan *plan, char **ret,
+                 struct error *err) _warn_unused_;
 
-int luks_pin_make(const struct luks *l, unsigned slot, struct secret *slot_secret,
-                  struct secret *volume_key, struct luks_pin *ret, struct error *err) _warn_unused_;
+/* What a pin is made with. */
+struct luks_pin_keys {
+        unsigned slot;
+        struct secret *slot_secret, *volume_key; /* borrowed */
+};
+
+/* @plan: NULL for the header as it is. */
+int luks_pin_make(const struct luks *l, const struct luks_pin_keys *keys,
+                  const struct luks_plan *plan, struct luks_pin *ret,
+                  struct error *err) _warn_unused_;
 
 /* Before the slot is opened. Return: LUKS_OK, LUKS_REFUSED ("pin"); or a fault. */
 int luks_pin_check(const struct luks *l, unsigned slot, struct secret *slot_secret,
@@ -132,6 +211,12 @@ int luks_pin_check(const struct luks *l, unsigned slot, struct secret *slot_secr
 int luks_pin_check_key(const struct luks *l, struct secret *slot_secret, struct secret *volume_key,
                        const struct luks_pin *pin, struct luks_reason *why,
                        struct error *err) _warn_unused_;
+
+/* For whoever came in by another keyslot and has no slot secret: the second MAC alone. Return: as
+ * above. */
+int luks_pin_check_owner(const struct luks *l, struct secret *volume_key,
+                         const struct luks_pin *pin, struct luks_reason *why,
+                         struct error *err) _warn_unused_;
 
 /* --- changes --- */
 
@@ -167,8 +252,10 @@ int luks_room(const struct luks *l, const struct luks_need *need, unsigned *ret_
  * read both copies back through another descriptor and compare them with what was meant
  * (libcryptsetup drops errors of fsync). After a fault the state of the disk is unknown but sound:
  * close the edit, open the disk again. Return: 0; or a fault. */
-int luks_slot_add(struct luks_edit *e, unsigned slot, struct secret *volume_key,
-                  struct secret *slot_secret, struct error *err) _warn_unused_;
+/* LUKS_SLOT_OURS: PBKDF2 with few iterations, for a random secret. LUKS_SLOT_FOREIGN: argon2id (4
+ * passes over 64 MiB), for a passphrase that somebody types. */
+int luks_slot_add(struct luks_edit *e, const struct luks_key *key, struct secret *volume_key,
+                  struct error *err) _warn_unused_;
 int luks_slot_remove(struct luks_edit *e, unsigned slot, struct error *err) _warn_unused_;
 int luks_token_set(struct luks_edit *e, unsigned id, const struct json *token,
                    struct error *err) _warn_unused_;
@@ -180,18 +267,27 @@ int luks_token_remove(struct luks_edit *e, unsigned id, struct error *err) _warn
  * Return: 0 where there is none; 1 where there is one, with its name in @ret; or a fault. */
 int luks_probe(const char *device, char ret[64], struct error *err) _warn_unused_;
 
+/* Removes every signature that libblkid knows and whose name is in @types (as luks_probe() says
+ * them, with or without the version, in any case of letters; NULL at the end), as wipefs does,
+ * backups too, durable when it returns. Before anything is written all are looked at. Return: 0;
+ * -EEXIST where there's one of another name, which is in @ret_other, and nothing was written; or a
+ * fault. */
+int luks_wipe_signatures(const char *device, const char *const *types, char ret_other[64],
+                         struct error *err) _warn_unused_;
+
 /**
  * luks_format() - write a new LUKS2 header, without any key
- * @device:     probed before by the caller
+ * @to:         probed before by the caller, both where the header is detached
  * @volume_key: 64 bytes (aes-xts-plain64, two keys of 256 bits)
  * @ret:        on LUKS_OK an edit on the new header
  *
- * Metadata areas of 64 KiB, so that tokens have room; data from 16 MiB on; sectors of 4096 bytes
- * where the device's size allows, else 512.
+ * Metadata areas of 64 KiB, so that tokens have room; data from 16 MiB on, or from 0 where the
+ * header is detached; sectors of 4096 bytes where the device's size allows, else 512.
+ * A regular file for a detached header is made (0600) where there is none, and grown to 16 MiB.
  *
  * Return: LUKS_OK; LUKS_REFUSED (too small …); or a fault.
  */
-int luks_format(const char *device, struct secret *volume_key, struct luks_edit **ret,
+int luks_format(const struct luks_source *to, struct secret *volume_key, struct luks_edit **ret,
                 struct luks_reason *why, struct error *err) _warn_unused_;
 
 /* --- device-mapper --- */
@@ -209,3 +305,6 @@ int luks_deactivate(const char *name, struct error *err) _warn_unused_;
 
 /* Whether /dev/mapper/@name is an active mapping. */
 bool luks_is_active(const char *name);
+/* Whether it is, and of the disk with this UUID: as the kernel was told when it was opened, not as
+ * the header says now. */
+bool luks_is_active_of(const char *name, const char *uuid);

@@ -16,7 +16,7 @@ struct luks *luks_close(struct luks *l) {
                 return NULL;
         l->lib = lib_free(l->lib);
         copies_done(&l->copies);
-        device_close(&l->disk);
+        place_close(&l->at);
         l->metadata = json_free(l->metadata);
         free(l->dump);
         free(l);
@@ -53,8 +53,52 @@ static int load(struct luks *l, struct luks_reason *why, struct error *err) {
         return r;
 }
 
-static void bits_of(const struct json *metadata, const struct json *list, uint32_t *ret_all,
-                    uint32_t *ret_listed) {
+/* Whether @raw, which ends with a NUL, is @text. Versions of json-c differ in whether they escape a
+ * slash. */
+static bool is_text(const char *raw, const char *text) {
+        for (; *text; raw++, text++) {
+                if (raw[0] == '\\' && raw[1] == '/' && *text == '/')
+                        raw++;
+                if (*raw != *text)
+                        return false;
+        }
+        return *raw == '\0';
+}
+
+/* libcryptsetup writes what it has in memory, in one compact form. A comment, a member that it
+ * drops or takes only the last of, an escape that hides a name: whoever wrote that counted on two
+ * readers who understand it in two ways. */
+int text_check(const struct luks *l, struct luks_reason *why, struct error *err) {
+        size_t size = (size_t) l->copies.metadata_size - HDR_BINARY, done = 0;
+        _cleanup_(freep) char *raw = malloc(size + 1), *text = NULL;
+        int r = json_text(l->metadata, false, &text, err);
+
+        if (r < 0)
+                return r;
+        if (!raw)
+                return error_nomem(err);
+        while (done < size) {
+                ssize_t n = pread(l->copies.mem_fd, raw + done, size - done,
+                                  (off_t) (HDR_BINARY + done));
+
+                if (n <= 0)
+                        return error_errno(err, n < 0 ? -errno : -EIO, "read the copy in memory");
+                done += (size_t) n;
+        }
+        raw[size] = '\0';
+        if (is_text(raw, text))
+                return LUKS_OK;
+        return luks_refuse(why, LUKS_REFUSED, "text",
+                           "found JSON in another form than libcryptsetup writes it, expected what "
+                           "it has understood");
+}
+
+void slots_of(const struct json *metadata, uint32_t *ret_all, uint32_t *ret_data) {
+        const struct json *list;
+        struct error ignored = { 0 };
+
+        if (json_get_array(rules_data_digest(metadata), "keyslots", &list, &ignored) < 0)
+                list = NULL;
         for (unsigned i = 0; i < LUKS_SLOTS_MAX; i++) {
                 char name[16];
 
@@ -63,7 +107,7 @@ static void bits_of(const struct json *metadata, const struct json *list, uint32
                 *ret_all |= 1u << i;
                 (void) snprintf(name, sizeof(name), "%u", i);
                 if (json_lists(list, name))
-                        *ret_listed |= 1u << i;
+                        *ret_data |= 1u << i;
         }
 }
 
@@ -87,7 +131,7 @@ static void key_size_of(const struct luks *l, uint32_t *ret) {
 /* The rules hold: what's missing here is our own fault, not the header's. */
 static int fill_facts(struct luks *l, struct error *err) {
         struct luks_facts *f = &l->facts;
-        const struct json *config, *segment, *slots;
+        const struct json *config, *segment;
         const char *cipher;
         uint64_t sector;
 
@@ -96,61 +140,118 @@ static int fill_facts(struct luks *l, struct error *err) {
             json_get_uint(segment, "sector_size", 4096, &sector, err) < 0 ||
             json_get_decimal(segment, "offset", UINT64_MAX, &f->data_offset, err) < 0 ||
             json_get(l->metadata, "config", &config, err) < 0 ||
-            json_get_decimal(config, "keyslots_size", UINT64_MAX, &f->keyslots_size, err) < 0 ||
-            json_get_array(rules_data_digest(l->metadata), "keyslots", &slots, err) < 0)
+            json_get_decimal(config, "keyslots_size", UINT64_MAX, &f->keyslots_size, err) < 0)
                 return error_prefix(err, "facts of the header");
         (void) snprintf(f->uuid, sizeof(f->uuid), "%s", crypt_get_uuid(l->lib->cd));
         (void) snprintf(f->cipher, sizeof(f->cipher), "%s", cipher);
         f->sector_size = (uint32_t) sector;
         f->metadata_size = l->copies.metadata_size;
-        bits_of(l->metadata, slots, &f->slots, &f->data_slots);
+        f->device_size = l->at.data.size;
+        slots_of(l->metadata, &f->slots, &f->data_slots);
         key_size_of(l, &f->key_size);
         f->degraded = l->copies.degraded;
         memcpy(f->degraded_text, l->copies.degraded_text, sizeof(f->degraded_text));
         return 0;
 }
 
-static int check(struct luks *l, struct luks_reason *why, struct error *err) {
-        struct rules_subject s = { 0 };
-        int r;
-
-        r = copies_read(&l->disk, &l->copies, why, err);
-        if (r != LUKS_OK)
-                return r;
-        r = load(l, why, err);
-        if (r != LUKS_OK)
-                return r;
-        s.metadata = l->metadata;
-        s.uuid = crypt_get_uuid(l->lib->cd);
-        s.metadata_size = l->copies.metadata_size;
-        s.device_size = l->disk.size;
-        r = (int) luks_rules_header(&s, why);
-        if (r != LUKS_OK)
-                return r;
-        return fill_facts(l, err);
+struct luks_source source_of(const struct luks *l) {
+        return (struct luks_source){
+                .device = l->facts.device,
+                .header = place_detached(&l->at) ? l->facts.header : NULL,
+        };
 }
 
-int luks_open(const char *device, struct luks **ret, struct luks_reason *why, struct error *err) {
+struct rules_subject subject_of(const struct luks *l) {
+        return (struct rules_subject){
+                .metadata = l->metadata,
+                /* A header in somebody else's context has none of ours. */
+                .uuid = l->lib ? crypt_get_uuid(l->lib->cd) : l->facts.uuid,
+                .metadata_size = l->copies.metadata_size,
+                .device_size = l->at.data.size,
+                .header_size = place_head(&l->at)->size,
+                .detached = place_detached(&l->at),
+        };
+}
+
+static int name(char *ret, size_t max, const char *path, struct error *err) {
+        if (strlen(path) >= max)
+                return error_set(err, -ENAMETOOLONG, "the path of the device is too long");
+        (void) snprintf(ret, max, "%s", path);
+        return 0;
+}
+
+static int start(const struct luks_source *from, struct luks **ret, struct error *err) {
         _cleanup_(luks_closep) struct luks *l = calloc(1, sizeof(*l));
         int r;
 
         if (!l)
                 return error_nomem(err);
-        l->disk.fd = -1;
+        l->at = (struct place) PLACE_INIT;
         l->copies.mem_fd = -1;
-        if (strlen(device) >= sizeof(l->facts.device))
-                return error_set(err, -ENAMETOOLONG, "the path of the device is too long");
-        (void) snprintf(l->facts.device, sizeof(l->facts.device), "%s", device);
-
-        r = device_open(device, O_RDONLY, &l->disk, err);
+        r = name(l->facts.device, sizeof(l->facts.device), from->device, err);
+        if (r == 0 && from->header)
+                r = name(l->facts.header, sizeof(l->facts.header), from->header, err);
         if (r < 0)
                 return r;
-        r = check(l, why, err);
+        *ret = TAKE(l);
+        return 0;
+}
+
+int luks_read(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
+              struct error *err) {
+        _cleanup_(luks_closep) struct luks *l = NULL;
+        int r;
+
+        r = start(from, &l, err);
+        if (r == 0)
+                r = place_open(from, O_RDONLY, &l->at, why, err);
         if (r < 0)
-                return error_prefix(err, "header of %.100s", device);
+                return r;
         if (r == LUKS_OK)
-                *ret = TAKE(l);
+                r = copies_read(place_head(&l->at), &l->copies, why, err);
+        if (r == LUKS_OK)
+                r = load(l, why, err);
+        if (r < 0)
+                return error_prefix(err, "header of %.100s", from->device);
+        *ret = TAKE(l);
         return r;
+}
+
+int slots_check(const struct luks *l, struct luks_reason *why) {
+        struct luks_reason reason = { 0 };
+
+        for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++)
+                if (l->facts.data_slots & 1u << slot &&
+                    luks_slot_check(l, slot, LUKS_SLOT_FOREIGN, &reason) != LUKS_OK)
+                        return luks_refuse(why, LUKS_REFUSED, reason.rule, "keyslot %u: %.180s",
+                                           slot, reason.text);
+        return LUKS_OK;
+}
+
+int luks_open(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
+              struct error *err) {
+        _cleanup_(luks_closep) struct luks *l = NULL;
+        struct rules_subject s;
+        int r;
+
+        r = luks_read(from, &l, why, err);
+        if (r != LUKS_OK)
+                return r;
+        s = subject_of(l);
+        r = (int) luks_rules_header(&s, why);
+        if (r == LUKS_OK)
+                r = text_check(l, why, err);
+        if (r == LUKS_OK)
+                r = fill_facts(l, err);
+        if (r < 0)
+                return error_prefix(err, "header of %.100s", from->device);
+        if (r != LUKS_OK)
+                return r;
+        r = slots_check(l, why);
+        if (r != LUKS_OK)
+                return r;
+        *ret = TAKE(l);
+        return LUKS_OK;
 }
 
 const struct luks_facts *luks_facts(const struct luks *l) {

@@ -21,12 +21,12 @@ static int mac(struct secret *key, const char *purpose, const void *data, size_t
         return crypto_hmac(derived, data, size, ret, err);
 }
 
-static int mac_header(const struct luks *l, int slot, struct secret *key,
-                      uint8_t ret[LUKS_MAC_SIZE], struct error *err) {
+static int mac_header(const struct luks *l, int slot, const struct luks_plan *plan,
+                      struct secret *key, uint8_t ret[LUKS_MAC_SIZE], struct error *err) {
         _cleanup_(freep) char *covered = NULL;
         int r;
 
-        r = luks_covered(l, slot, &covered, err);
+        r = luks_covered(l, slot, plan, &covered, err);
         if (r < 0)
                 return r;
         return mac(key, slot < 0 ? FOR_HEADER_BY_VK : FOR_HEADER, covered, strlen(covered), ret,
@@ -39,16 +39,16 @@ static int mac_volume_key(struct secret *slot_secret, struct secret *volume_key,
                    ret, err);
 }
 
-int luks_pin_make(const struct luks *l, unsigned slot, struct secret *slot_secret,
-                  struct secret *volume_key, struct luks_pin *ret, struct error *err) {
+int luks_pin_make(const struct luks *l, const struct luks_pin_keys *keys,
+                  const struct luks_plan *plan, struct luks_pin *ret, struct error *err) {
         struct luks_pin pin = { .rules = LUKS_PIN_RULES };
         int r;
 
-        r = mac_header(l, (int) slot, slot_secret, pin.mac, err);
+        r = mac_header(l, (int) keys->slot, plan, keys->slot_secret, pin.mac, err);
         if (r == 0)
-                r = mac_header(l, -1, volume_key, pin.vmac, err);
+                r = mac_header(l, -1, plan, keys->volume_key, pin.vmac, err);
         if (r == 0)
-                r = mac_volume_key(slot_secret, volume_key, pin.vk, err);
+                r = mac_volume_key(keys->slot_secret, keys->volume_key, pin.vk, err);
         if (r < 0)
                 return error_prefix(err, "pin of %.100s", l->facts.device);
         *ret = pin;
@@ -78,7 +78,7 @@ int luks_pin_check(const struct luks *l, unsigned slot, struct secret *slot_secr
         r = check_rules(pin, why);
         if (r != LUKS_OK)
                 return r;
-        r = mac_header(l, (int) slot, slot_secret, now, err);
+        r = mac_header(l, (int) slot, NULL, slot_secret, now, err);
         if (r == -EBADMSG)
                 return refuse_form(why, err);
         if (r < 0)
@@ -89,26 +89,38 @@ int luks_pin_check(const struct luks *l, unsigned slot, struct secret *slot_secr
         return LUKS_OK;
 }
 
+int luks_pin_check_owner(const struct luks *l, struct secret *volume_key,
+                         const struct luks_pin *pin, struct luks_reason *why, struct error *err) {
+        uint8_t now[LUKS_MAC_SIZE];
+        int r;
+
+        r = check_rules(pin, why);
+        if (r != LUKS_OK)
+                return r;
+        r = mac_header(l, -1, NULL, volume_key, now, err);
+        if (r == -EBADMSG)
+                return refuse_form(why, err);
+        if (r < 0)
+                return error_prefix(err, "pin of %.100s", l->facts.device);
+        if (!crypto_equal(now, pin->vmac, sizeof(now)))
+                return luks_refuse(why, LUKS_REFUSED, "pin",
+                                   "the header isn't the one that was pinned with the volume key");
+        return LUKS_OK;
+}
+
 int luks_pin_check_key(const struct luks *l, struct secret *slot_secret, struct secret *volume_key,
                        const struct luks_pin *pin, struct luks_reason *why, struct error *err) {
-        uint8_t vk[LUKS_MAC_SIZE], vmac[LUKS_MAC_SIZE];
+        uint8_t vk[LUKS_MAC_SIZE];
         int r;
 
         r = check_rules(pin, why);
         if (r != LUKS_OK)
                 return r;
         r = mac_volume_key(slot_secret, volume_key, vk, err);
-        if (r == 0)
-                r = mac_header(l, -1, volume_key, vmac, err);
-        if (r == -EBADMSG)
-                return refuse_form(why, err);
         if (r < 0)
                 return error_prefix(err, "pin of %.100s", l->facts.device);
         if (!crypto_equal(vk, pin->vk, sizeof(vk)))
                 return luks_refuse(why, LUKS_REFUSED, "pin",
                                    "the volume key isn't the one that was pinned");
-        if (!crypto_equal(vmac, pin->vmac, sizeof(vmac)))
-                return luks_refuse(why, LUKS_REFUSED, "pin",
-                                   "the header isn't the one that was pinned with the volume key");
-        return LUKS_OK;
+        return luks_pin_check_owner(l, volume_key, pin, why, err);
 }

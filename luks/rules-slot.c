@@ -25,10 +25,7 @@ static const struct json *slot_of(const struct rules_subject *s) {
 }
 
 static const struct json *part(const struct rules_subject *s, const char *name) {
-        const struct json *o;
-        struct error err = { 0 };
-
-        return json_get(slot_of(s), name, &o, &err) < 0 ? NULL : o;
+        return rules_section(slot_of(s), name);
 }
 
 static bool ours(const struct rules_subject *s) {
@@ -40,11 +37,10 @@ uint64_t rules_area_size(uint64_t key_size) {
 }
 
 bool rules_area(const struct json *keyslot, uint64_t *ret_offset, uint64_t *ret_size) {
-        const struct json *area;
+        const struct json *area = rules_section(keyslot, "area");
         struct error err = { 0 };
 
-        return json_get(keyslot, "area", &area, &err) == 0 &&
-               json_get_decimal(area, "offset", INT64_MAX, ret_offset, &err) == 0 &&
+        return json_get_decimal(area, "offset", INT64_MAX, ret_offset, &err) == 0 &&
                json_get_decimal(area, "size", INT64_MAX, ret_size, &err) == 0;
 }
 
@@ -62,17 +58,16 @@ static bool slot_type(const struct rules_subject *s, struct finding *f) {
 static bool slot_priority(const struct rules_subject *s, struct finding *f) {
         const struct json *slot = slot_of(s);
 
-        return !json_has(slot, "priority") || expect_uint(f, slot, "priority", 0, 2);
+        return expect_member(
+                f, !json_has(slot, "priority") || expect_uint(NULL, slot, "priority", 0, 2), slot,
+                "priority", "none, or 0 to 2");
 }
 
 /* Keys of aes-xts: two of 128 or of 256 bits. */
 static bool xts_key_size(const struct json *o, struct finding *f) {
-        struct error err = { 0 };
-        uint64_t n;
+        uint64_t n = read_uint(o, "key_size", 64, 0);
 
-        if (json_get_uint(o, "key_size", 64, &n, &err) == 0 && (n == 32 || n == 64))
-                return true;
-        return expect_uint(f, o, "key_size", 64, 64);
+        return expect_member(f, n == 32 || n == 64, o, "key_size", "32 or 64");
 }
 
 static bool slot_key_size(const struct rules_subject *s, struct finding *f) {
@@ -112,42 +107,38 @@ static bool area_cipher(const struct rules_subject *s, struct finding *f) {
 }
 
 static bool area_size(const struct rules_subject *s, struct finding *f) {
-        struct error err = { 0 };
-        uint64_t key_size;
+        uint64_t size = rules_area_size(read_uint(slot_of(s), "key_size", 64, 64));
 
-        if (json_get_uint(slot_of(s), "key_size", 64, &key_size, &err) < 0)
-                key_size = 64;
-        return expect_decimal(f, part(s, "area"), "size", rules_area_size(key_size),
-                              rules_area_size(key_size));
+        return expect_decimal(f, part(s, "area"), "size", size, size);
 }
 
 static bool area_place(const struct rules_subject *s, struct finding *f) {
-        const struct json *area = part(s, "area"), *config;
+        const struct json *area = part(s, "area");
         uint64_t min = 2 * s->metadata_size, keyslots, offset, size;
-        struct error err = { 0 };
+        char most[40];
 
-        if (!rules_area(slot_of(s), &offset, &size) ||
-            json_get(s->metadata, "config", &config, &err) < 0 ||
-            json_get_decimal(config, "keyslots_size", KEYSLOTS_AREA_MAX, &keyslots, &err) < 0)
-                return expect_failed(f, "no area", "one in the area of keyslots");
-        if (size > keyslots)
-                return expect_failed(f, "a larger area", "one of at most %" PRIu64 " bytes",
-                                     keyslots);
+        if (!rules_area(slot_of(s), &offset, &size))
+                return expect(f, false, "no area", "one in the area of keyslots");
+        keyslots = read_decimal(rules_section(s->metadata, "config"), "keyslots_size",
+                                KEYSLOTS_AREA_MAX, 0);
+        if (size > keyslots) {
+                (void) snprintf(most, sizeof(most), "at most %" PRIu64, keyslots);
+                return expect_member(f, false, area, "size", most);
+        }
         if (!expect_decimal(f, area, "offset", min, min + keyslots - size))
                 return false;
-        if (offset % 4096 == 0)
-                return true;
-        return expect_failed(f, "an offset between blocks", "a multiple of 4096");
+        return expect(f, offset % 4096 == 0, offset % 4096 == 0 ? "" : "an offset between blocks",
+                      "a multiple of 4096");
 }
 
 /* A foreign keyslot may be anything that libcryptsetup loads; but what's written to it must not
  * land in the one that's opened. */
 static bool area_alone(const struct rules_subject *s, struct finding *f) {
         uint64_t offset, size, other, other_size;
-        char found[40];
+        char found[60];
 
         if (!rules_area(slot_of(s), &offset, &size))
-                return expect_failed(f, "no area", "one of its own");
+                return expect(f, false, "no area", "one of its own");
         for (unsigned i = 0; i < LUKS_SLOTS_MAX; i++) {
                 const struct json *k = rules_numbered(s->metadata, "keyslots", i);
 
@@ -157,16 +148,18 @@ static bool area_alone(const struct rules_subject *s, struct finding *f) {
                     (other + other_size <= offset || offset + size <= other))
                         continue;
                 (void) snprintf(found, sizeof(found), "keyslot %u in the same place", i);
-                return expect_failed(f, found, "an area of its own");
+                return expect(f, false, found, "an area of its own");
         }
-        return true;
+        (void) snprintf(found, sizeof(found), "bytes %" PRIu64 " to %" PRIu64, offset,
+                        offset + size - 1);
+        return expect(f, true, found, "an area of its own");
 }
 
 static bool kdf_pbkdf2(const struct rules_subject *s, const struct json *kdf, struct finding *f) {
         static const char *const names[] = { "type", "hash", "iterations", "salt", NULL };
         static const char *const hashes[] = { "sha256", "sha512", "sha1", NULL };
 
-        return expect_members(f, kdf, names) &&
+        return expect_only(f, kdf, names) &&
                (ours(s) ? expect_string(f, kdf, "hash", SLOT_HASH) &&
                                   expect_uint(f, kdf, "iterations", SLOT_ITERATIONS,
                                               SLOT_ITERATIONS)
@@ -177,29 +170,25 @@ static bool kdf_pbkdf2(const struct rules_subject *s, const struct json *kdf, st
 
 static bool kdf_argon2(const struct json *kdf, struct finding *f) {
         static const char *const names[] = { "type", "time", "memory", "cpus", "salt", NULL };
-        struct error err = { 0 };
-        uint64_t memory;
 
-        if (!expect_members(f, kdf, names) ||
-            !expect_uint(f, kdf, "memory", ARGON2_MEMORY_MIN, ARGON2_MEMORY_MAX) ||
-            !expect_uint(f, kdf, "cpus", 1, ARGON2_CPUS_MAX))
-                return false;
-        return json_get_uint(kdf, "memory", ARGON2_MEMORY_MAX, &memory, &err) == 0 &&
-               expect_uint(f, kdf, "time", 1, ARGON2_COST_MAX / memory);
+        return expect_only(f, kdf, names) &&
+               expect_uint(f, kdf, "memory", ARGON2_MEMORY_MIN, ARGON2_MEMORY_MAX) &&
+               expect_uint(f, kdf, "cpus", 1, ARGON2_CPUS_MAX) &&
+               expect_uint(f, kdf, "time", 1,
+                           ARGON2_COST_MAX /
+                                   read_uint(kdf, "memory", ARGON2_MEMORY_MAX, ARGON2_MEMORY_MAX));
 }
 
 static bool kdf_cost(const struct rules_subject *s, struct finding *f) {
         static const char *const types[] = { SLOT_PBKDF, "argon2id", "argon2i", NULL };
         const struct json *kdf = part(s, "kdf");
-        const char *type;
-        struct error err = { 0 };
 
-        if (ours(s) ? !expect_string(f, kdf, "type", SLOT_PBKDF)
-                    : !expect_one_of(f, kdf, "type", types))
+        if (ours(s))
+                return expect_string(f, kdf, "type", SLOT_PBKDF) && kdf_pbkdf2(s, kdf, f);
+        if (!expect_one_of(f, kdf, "type", types))
                 return false;
-        if (json_get_string(kdf, "type", &type, &err) == 0 && strcmp(type, SLOT_PBKDF) == 0)
-                return kdf_pbkdf2(s, kdf, f);
-        return kdf_argon2(kdf, f);
+        return expect_string(NULL, kdf, "type", SLOT_PBKDF) ? kdf_pbkdf2(s, kdf, f)
+                                                            : kdf_argon2(kdf, f);
 }
 
 static bool kdf_salt(const struct rules_subject *s, struct finding *f) {
@@ -207,27 +196,27 @@ static bool kdf_salt(const struct rules_subject *s, struct finding *f) {
 }
 
 static bool slot_digest(const struct rules_subject *s, struct finding *f) {
-        const struct json *data = rules_data_digest(s->metadata), *all, *slots;
+        const struct json *data = rules_data_digest(s->metadata), *slots;
+        const struct json *all = rules_section(s->metadata, "digests");
         struct json_iter i = { 0 };
         struct error err = { 0 };
-        unsigned bound = 0;
-        bool to_data = false;
+        unsigned bound = 0, others = 0;
         char name[16];
 
         (void) snprintf(name, sizeof(name), "%u", s->slot);
-        if (json_get(s->metadata, "digests", &all, &err) < 0)
-                return expect_failed(f, "no digests", "one");
         while (json_next(all, &i)) {
                 if (json_get_array(i.value, "keyslots", &slots, &err) < 0 ||
                     !json_lists(slots, name))
                         continue;
-                bound++;
-                to_data = to_data || i.value == data;
+                if (i.value == data)
+                        bound++;
+                else
+                        others++;
         }
-        if (bound == 1 && to_data)
-                return true;
-        return expect_failed(f, bound == 0 ? "no digest" : "other digests",
-                             "the digest of segment 0 alone");
+        if (others > 0)
+                return expect(f, false, "other digests", "that of segment 0 alone");
+        return expect(f, bound == 1, bound == 1 ? "the digest of segment 0" : "no digest",
+                      "that of segment 0 alone");
 }
 
 const struct rule rules_slot[] = {

@@ -17,23 +17,23 @@
 #define DIGEST_ITERATIONS_MAX 2000000
 #define SALT_SIZE 32 /* bytes, the only size that libcryptsetup verifies with */
 
-const struct json *rules_numbered(const struct json *metadata, const char *collection,
-                                  unsigned number) {
-        const struct json *all, *one;
-        struct error err = { 0 };
-        char name[16];
-
-        (void) snprintf(name, sizeof(name), "%u", number);
-        if (json_get(metadata, collection, &all, &err) < 0 || json_get(all, name, &one, &err) < 0)
-                return NULL;
-        return one;
-}
-
-static const struct json *section(const struct rules_subject *s, const char *name) {
+const struct json *rules_section(const struct json *metadata, const char *name) {
         const struct json *o;
         struct error err = { 0 };
 
-        return json_get(s->metadata, name, &o, &err) < 0 ? NULL : o;
+        return json_get(metadata, name, &o, &err) < 0 ? NULL : o;
+}
+
+const struct json *rules_numbered(const struct json *metadata, const char *collection,
+                                  unsigned number) {
+        char name[16];
+
+        (void) snprintf(name, sizeof(name), "%u", number);
+        return rules_section(rules_section(metadata, collection), name);
+}
+
+static const struct json *section(const struct rules_subject *s, const char *name) {
+        return rules_section(s->metadata, name);
 }
 
 static const struct json *segment(const struct rules_subject *s) {
@@ -41,13 +41,11 @@ static const struct json *segment(const struct rules_subject *s) {
 }
 
 static unsigned data_digests(const struct json *metadata, const struct json **ret) {
-        const struct json *all, *segments;
+        const struct json *all = rules_section(metadata, "digests"), *segments;
         struct json_iter i = { 0 };
         struct error err = { 0 };
         unsigned n = 0;
 
-        if (json_get(metadata, "digests", &all, &err) < 0)
-                return 0;
         while (json_next(all, &i)) {
                 if (json_get_array(i.value, "segments", &segments, &err) < 0 ||
                     !json_lists(segments, "0"))
@@ -64,16 +62,20 @@ const struct json *rules_data_digest(const struct json *metadata) {
         return data_digests(metadata, &digest) == 1 ? digest : NULL;
 }
 
-static bool uuid_is_one(const struct rules_subject *s, struct finding *f) {
-        const char *u = s->uuid ? s->uuid : "";
-
+static bool is_uuid(const char *u) {
         for (unsigned i = 0; i < 36; i++) {
                 bool dash = i == 8 || i == 13 || i == 18 || i == 23;
 
                 if (dash ? u[i] != '-' : !u[i] || !strchr("0123456789abcdef", u[i]))
-                        return expect_failed(f, u, "a UUID in lower case");
+                        return false;
         }
-        return u[36] == '\0' || expect_failed(f, u, "a UUID of 36 characters");
+        return u[36] == '\0';
+}
+
+static bool uuid_is_one(const struct rules_subject *s, struct finding *f) {
+        const char *uuid = s->uuid ? s->uuid : "";
+
+        return expect(f, is_uuid(uuid), uuid, "a UUID in lower case");
 }
 
 static bool top_members(const struct rules_subject *s, struct finding *f) {
@@ -100,32 +102,34 @@ static bool json_size(const struct rules_subject *s, struct finding *f) {
 static bool keyslots_size(const struct rules_subject *s, struct finding *f) {
         uint64_t max = KEYSLOTS_AREA_MAX, used = 2 * s->metadata_size;
 
-        if (s->device_size < used)
+        if (s->header_size < used)
                 max = 0;
-        else if (s->device_size - used < max)
-                max = s->device_size - used;
+        else if (s->header_size - used < max)
+                max = s->header_size - used;
         return expect_decimal(f, section(s, "config"), "keyslots_size", 0, max);
 }
 
 static bool no_requirements(const struct rules_subject *s, struct finding *f) {
-        const struct json *config = section(s, "config"), *requirements, *mandatory;
+        const struct json *config = section(s, "config");
+        const struct json *requirements = rules_section(config, "requirements"), *mandatory;
         struct error err = { 0 };
+        size_t n = json_length(requirements);
+        bool none;
 
-        if (!json_has(config, "requirements"))
-                return true;
-        if (json_get(config, "requirements", &requirements, &err) == 0 &&
-            (json_length(requirements) == 0 ||
-             (json_length(requirements) == 1 &&
-              json_get_array(requirements, "mandatory", &mandatory, &err) == 0 &&
-              json_length(mandatory) == 0)))
-                return true;
-        return expect_failed(f, "requirements", "none");
+        none = !json_has(config, "requirements") ||
+               (requirements &&
+                (n == 0 ||
+                 (n == 1 && json_get_array(requirements, "mandatory", &mandatory, &err) == 0 &&
+                  json_length(mandatory) == 0)));
+        return expect_member(f, none, config, "requirements", "none");
 }
 
 static bool segments_one(const struct rules_subject *s, struct finding *f) {
         static const char *const names[] = { "0", NULL };
 
-        return expect_members(f, section(s, "segments"), names);
+        if (!expect_only(f, section(s, "segments"), names))
+                return false;
+        return expect(f, true, "1 segment", "segment 0 alone");
 }
 
 static bool segment_members(const struct rules_subject *s, struct finding *f) {
@@ -152,34 +156,38 @@ static bool segment_size(const struct rules_subject *s, struct finding *f) {
 }
 
 static bool segment_sector_size(const struct rules_subject *s, struct finding *f) {
-        struct error err = { 0 };
-        uint64_t n;
+        uint64_t n = read_uint(segment(s), "sector_size", 4096, 0);
 
-        if (json_get_uint(segment(s), "sector_size", 4096, &n, &err) == 0 && n >= 512 &&
-            (n & (n - 1)) == 0)
-                return true;
-        if (!expect_uint(f, segment(s), "sector_size", 512, 4096))
-                return false;
-        return expect_failed(f, "no power of two", "512, 1024, 2048 or 4096");
+        return expect_member(f, n >= 512 && (n & (n - 1)) == 0, segment(s), "sector_size",
+                             "512, 1024, 2048 or 4096");
+}
+
+/* Behind the header and its keyslots, where they are on the same device. */
+static uint64_t data_offset_min(const struct rules_subject *s) {
+        if (s->detached)
+                return 0;
+        return 2 * s->metadata_size + read_decimal(section(s, "config"), "keyslots_size",
+                                                   KEYSLOTS_AREA_MAX, KEYSLOTS_AREA_MAX);
 }
 
 static bool segment_offset(const struct rules_subject *s, struct finding *f) {
-        struct error err = { 0 };
-        uint64_t min, offset, sector;
+        uint64_t min = data_offset_min(s), offset, sector;
+        char found[60], expected[40];
+        bool aligned;
 
-        if (json_get_decimal(section(s, "config"), "keyslots_size", KEYSLOTS_AREA_MAX, &min, &err) <
-            0)
-                min = KEYSLOTS_AREA_MAX;
-        min += 2 * s->metadata_size;
-        if (s->device_size <= min)
-                return expect_failed(f, "the device", "more than %" PRIu64 " bytes", min);
+        if (s->device_size <= min) {
+                (void) snprintf(found, sizeof(found), "the device has %" PRIu64 " bytes",
+                                s->device_size);
+                (void) snprintf(expected, sizeof(expected), "more than %" PRIu64, min);
+                return expect(f, false, found, expected);
+        }
         if (!expect_decimal(f, segment(s), "offset", min, s->device_size - 1))
                 return false;
-        if (json_get_decimal(segment(s), "offset", UINT64_MAX, &offset, &err) == 0 &&
-            json_get_uint(segment(s), "sector_size", 4096, &sector, &err) == 0 && sector > 0 &&
-            offset % sector == 0)
-                return true;
-        return expect_failed(f, "an offset between sectors", "a multiple of the sector size");
+        offset = read_decimal(segment(s), "offset", UINT64_MAX, 0);
+        sector = read_uint(segment(s), "sector_size", 4096, 0);
+        aligned = sector > 0 && offset % sector == 0;
+        return expect(f, aligned, aligned ? "" : "an offset between sectors",
+                      "a multiple of the sector size");
 }
 
 static bool digests_one(const struct rules_subject *s, struct finding *f) {
@@ -187,10 +195,8 @@ static bool digests_one(const struct rules_subject *s, struct finding *f) {
         unsigned n = data_digests(s->metadata, &digest);
         char found[40];
 
-        if (n == 1)
-                return true;
-        (void) snprintf(found, sizeof(found), "%u digests", n);
-        return expect_failed(f, found, "one digest of segment 0");
+        (void) snprintf(found, sizeof(found), "%u digests of segment 0", n);
+        return expect(f, n == 1, n == 1 ? "1 digest of segment 0" : found, "one");
 }
 
 static bool digest_members(const struct rules_subject *s, struct finding *f) {
@@ -205,13 +211,14 @@ static bool digest_type(const struct rules_subject *s, struct finding *f) {
 }
 
 static bool digest_segments(const struct rules_subject *s, struct finding *f) {
-        const struct json *segments;
+        const struct json *digest = rules_data_digest(s->metadata), *segments;
         struct error err = { 0 };
 
-        if (json_get_array(rules_data_digest(s->metadata), "segments", &segments, &err) == 0 &&
-            json_length(segments) == 1 && json_lists(segments, "0"))
-                return true;
-        return expect_failed(f, "another list of segments", "segment 0 alone");
+        /* It's the digest of the data because it has segment 0. */
+        return expect_member(f,
+                             json_get_array(digest, "segments", &segments, &err) == 0 &&
+                                     json_length(segments) == 1,
+                             digest, "segments", "segment 0 alone");
 }
 
 static bool digest_hash(const struct rules_subject *s, struct finding *f) {
@@ -241,25 +248,31 @@ static bool digest_value(const struct rules_subject *s, struct finding *f) {
         return expect_bytes(f, digest, "digest", strcmp(hash, "sha512") == 0 ? 64 : 32);
 }
 
+static bool is_number(const char *key) {
+        char name[16];
+
+        for (unsigned i = 0; i < LUKS_SLOTS_MAX; i++) {
+                (void) snprintf(name, sizeof(name), "%u", i);
+                if (strcmp(name, key) == 0)
+                        return true;
+        }
+        return false;
+}
+
 /* Names are the numbers from 0 to 31, and what they name are objects. */
 static bool numbered(const struct rules_subject *s, const char *collection, struct finding *f) {
         const struct json *all = section(s, collection);
         struct json_iter i = { 0 };
-        unsigned n = 0;
+        char text[40];
 
         if (!all)
-                return expect_failed(f, "nothing", "an object");
-        while (json_next(all, &i)) {
-                unsigned k = 0;
-                char name[16];
-
-                do
-                        (void) snprintf(name, sizeof(name), "%u", k);
-                while (strcmp(name, i.key) != 0 && ++k < LUKS_SLOTS_MAX);
-                if (k == LUKS_SLOTS_MAX || !json_is_object(i.value) || ++n > LUKS_SLOTS_MAX)
-                        return expect_failed(f, i.key, "an object with a number from 0 to 31");
-        }
-        return true;
+                return expect_member(f, false, s->metadata, collection, "an object");
+        while (json_next(all, &i))
+                if (!is_number(i.key) || !json_is_object(i.value))
+                        return expect_member(f, false, all, i.key,
+                                             "an object with a number from 0 to 31");
+        (void) snprintf(text, sizeof(text), "%zu %s", json_length(all), collection);
+        return expect(f, true, text, "numbers from 0 to 31");
 }
 
 static bool keyslots_numbered(const struct rules_subject *s, struct finding *f) {
@@ -303,8 +316,9 @@ static enum luks_verdict check(const struct rule *rules, size_t count,
         for (size_t i = 0; i < count; i++) {
                 struct finding f = { 0 };
 
-                if (rules[i].holds(s, &f))
+                if (rules[i].holds(s, NULL))
                         continue;
+                (void) rules[i].holds(s, &f);
                 (void) luks_refuse(why, LUKS_REFUSED, rules[i].name, "found %s, expected %s",
                                    f.found, f.expected);
                 return LUKS_REFUSED;

@@ -15,7 +15,9 @@ struct rules_subject {
         const struct json *metadata;
         const char *uuid;         /* from the binary header */
         uint64_t metadata_size;   /* of one copy, bytes, from the binary header */
-        uint64_t device_size;     /* bytes */
+        uint64_t device_size;     /* of what holds the data, bytes */
+        uint64_t header_size;     /* of what holds the header, bytes */
+        bool detached;            /* they aren't the same */
         unsigned slot;            /* for the rules about a keyslot */
         enum luks_slot_kind kind; /* the same */
 };
@@ -27,7 +29,7 @@ struct finding {
 
 struct rule {
         const char *name;
-        /* Whether the rule holds. Fills in @f if it doesn't. */
+        /* Whether the rule holds. Fills in @f, zeroed before, in either case; NULL is faster. */
         bool (*holds)(const struct rules_subject *s, struct finding *f);
 };
 
@@ -43,6 +45,8 @@ enum luks_verdict luks_rules_slot(const struct rules_subject *s, struct luks_rea
 
 /* The digest that's bound to the data segment, or NULL unless there's exactly one. */
 const struct json *rules_data_digest(const struct json *metadata);
+/* The object @metadata[@name], or NULL; @metadata may be NULL. */
+const struct json *rules_section(const struct json *metadata, const char *name);
 /* The object @collection[@number], or NULL. */
 const struct json *rules_numbered(const struct json *metadata, const char *collection,
                                   unsigned number);

@@ -7,18 +7,14 @@
 #include "luks/internal.h"
 #include "luks/rules.h"
 
-static int check(const struct luks *l, const struct luks_key *key, struct luks_reason *why) {
-        struct rules_subject s = {
-                .metadata = l->metadata,
-                .uuid = l->facts.uuid,
-                .metadata_size = l->facts.metadata_size,
-                .device_size = l->disk.size,
-                .slot = key->slot,
-                .kind = key->kind,
-        };
+int luks_slot_check(const struct luks *l, unsigned slot, enum luks_slot_kind kind,
+                    struct luks_reason *why) {
+        struct rules_subject s = subject_of(l);
 
-        if (key->slot >= LUKS_SLOTS_MAX || !(l->facts.slots & 1u << key->slot))
-                return luks_refuse(why, LUKS_REFUSED, "slot", "there is no keyslot %u", key->slot);
+        s.slot = slot;
+        s.kind = kind;
+        if (slot >= LUKS_SLOTS_MAX || !(l->facts.slots & 1u << slot))
+                return luks_refuse(why, LUKS_REFUSED, "slot", "there is no keyslot %u", slot);
         return (int) luks_rules_slot(&s, why);
 }
 
@@ -31,7 +27,7 @@ static int fetch_area(struct luks *l, unsigned slot, struct error *err) {
                 return 0;
         if (!rules_area(rules_numbered(l->metadata, "keyslots", slot), &offset, &size))
                 return error_set(err, -EINVAL, "the area of keyslot %u", slot);
-        r = copy_area(&l->disk, l->copies.mem_fd, offset, (size_t) size, err);
+        r = copy_area(place_head(&l->at), l->copies.mem_fd, offset, (size_t) size, err);
         if (r < 0)
                 return error_prefix(err, "area of keyslot %u", slot);
         l->areas |= 1u << slot;
@@ -81,7 +77,7 @@ int luks_slot_open(struct luks *l, const struct luks_key *key, struct secret **r
         size_t size;
         int r;
 
-        r = check(l, key, why);
+        r = luks_slot_check(l, key->slot, key->kind, why);
         if (r != LUKS_OK)
                 return r;
         r = fetch_area(l, key->slot, err);

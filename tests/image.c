@@ -44,12 +44,20 @@ void image_make(struct image *i, uint64_t size) {
 }
 
 void image_done(struct image *i) {
+        struct image header;
         char key[96];
 
         (void) snprintf(key, sizeof(key), "%s/key", i->dir);
         (void) unlink(key);
+        image_header(i, &header);
+        (void) unlink(header.path);
         (void) unlink(i->path);
         (void) rmdir(i->dir);
+}
+
+void image_header(const struct image *disk, struct image *ret) {
+        *ret = *disk;
+        (void) snprintf(ret->path, sizeof(ret->path), "%.64s/header", disk->dir);
 }
 
 struct secret *image_random(size_t size) {
@@ -261,4 +269,14 @@ void image_set(struct json *root, const char *path, const char *value) {
                 return;
         }
         add_parsed(o, path, value);
+}
+
+struct luks *image_open(const struct image *i) {
+        struct luks *l = NULL;
+        struct luks_reason why = { 0 };
+        struct error err = { 0 };
+
+        if (luks_open(&(struct luks_source){ i->path, NULL }, &l, &why, &err) != LUKS_OK)
+                fail_msg("%s: %s %s", why.rule, why.text, err.text);
+        return l;
 }

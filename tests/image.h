@@ -8,6 +8,7 @@
 #include "base/crypto.h"
 #include "base/json.h"
 #include "base/secret.h"
+#include "luks/luks.h"
 
 /* Disk images for tests: plain files in a folder of their own, and what a hostile host would do to
  * their LUKS2 headers. Whatever fails here fails the test. */
@@ -22,6 +23,9 @@ struct image {
 /* A sparse file of @size bytes, in which a known pattern stands from 16 MiB on. */
 void image_make(struct image *i, uint64_t size);
 void image_done(struct image *i);
+
+/* A file beside @disk for its detached header: not made, but removed with @disk. */
+void image_header(const struct image *disk, struct image *ret);
 
 struct secret *image_random(size_t size);
 struct json *image_parse(const char *text);
@@ -60,3 +64,6 @@ void image_damage(const struct image *i, unsigned which);
 
 /* Sets the member at "segments.0.size" to @value, which is JSON; NULL removes it. */
 void image_set(struct json *root, const char *path, const char *value);
+
+/* The checked copy of its header, for luks_close(). */
+struct luks *image_open(const struct image *i);

@@ -56,7 +56,7 @@ static struct outcome look(const struct image *i) {
         struct outcome o = { 0 };
 
         image_sum(i, 0, before);
-        o.verdict = luks_open(i->path, &l, &o.why, &o.err);
+        o.verdict = luks_open(&(struct luks_source){ i->path, NULL }, &l, &o.why, &o.err);
         image_sum(i, 0, after);
         assert_memory_equal(before, after, sizeof(before));
         assert_int_equal(o.err.errnum, o.verdict < 0 ? o.verdict : 0);
@@ -185,6 +185,7 @@ static void test_luks1_is_no_luks2(void **state) {
 
         image_cryptsetup_format(i, key, luks1);
         refused(i, LUKS_NONE, "header", "LUKS1");
+        refused(i, LUKS_NONE, "header", "cryptsetup convert --type luks2 DEVICE");
         assert_int_equal(luks_probe(i->path, name, &err), 1);
         assert_string_equal(name, "crypto_LUKS 1");
 }
@@ -234,7 +235,7 @@ static void test_what_else_is_there_is_named(void **state) {
         uint8_t gpt[512] = { 0 };
         char name[64];
 
-        refused(i, LUKS_NONE, "header", "blank");
+        refused(i, LUKS_NONE, "header", "blank: its first MiB is all zero");
         probed(i, ext4, "ext4");
         probed(i, swap, "swap");
 
@@ -257,7 +258,7 @@ static void test_what_else_is_there_is_named(void **state) {
         memset(gpt, 0x5a, sizeof(gpt));
         image_write(i, 0, gpt, sizeof(gpt));
         assert_int_equal(luks_probe(i->path, name, &err), 0);
-        refused(i, LUKS_NONE, "header", "nothing else");
+        refused(i, LUKS_NONE, "header", "no signature, and not all zero");
 }
 
 static void test_luks2_is_a_signature(void **state) {
@@ -290,7 +291,7 @@ static void fault(const char *path, int errnum) {
         struct error err = { 0 };
         char name[64];
 
-        assert_int_equal(luks_open(path, &l, &why, &err), errnum);
+        assert_int_equal(luks_open(&(struct luks_source){ path, NULL }, &l, &why, &err), errnum);
         assert_null(l);
         assert_int_equal(err.errnum, errnum);
         assert_string_not_equal(err.text, "");

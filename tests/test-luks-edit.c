@@ -50,16 +50,6 @@ struct fixture {
 
 #define TOKEN "{\"type\":\"diskseal\",\"keyslots\":[],\"v\":1}"
 
-static struct luks *open_ok(const struct image *i) {
-        struct luks *l = NULL;
-        struct luks_reason why = { 0 };
-        struct error err = { 0 };
-
-        if (luks_open(i->path, &l, &why, &err) != LUKS_OK)
-                fail_msg("%s: %s %s", why.rule, why.text, err.text);
-        return l;
-}
-
 static struct luks_edit *edit_ok(struct luks *l) {
         struct luks_edit *e = NULL;
         struct luks_reason why = { 0 };
@@ -81,10 +71,11 @@ static int setup(void **state) {
         f.volume_key = image_random(64);
         f.slot_secret = image_random(LUKS_SECRET_SIZE);
         f.token = image_parse(TOKEN);
-        if (luks_format(f.image.path, f.volume_key, &f.edit, &why, &err) != LUKS_OK)
+        if (luks_format(&(struct luks_source){ f.image.path, NULL }, f.volume_key, &f.edit, &why,
+                        &err) != LUKS_OK)
                 fail_msg("%s: %s %s", why.rule, why.text, err.text);
         f.edit = luks_edit_close(f.edit);
-        f.luks = open_ok(&f.image);
+        f.luks = image_open(&f.image);
         *state = &f;
         return 0;
 }
@@ -123,7 +114,9 @@ static void test_each_change_is_on_the_disk(void **state) {
 
         f->edit = edit_ok(f->luks);
         assert_int_equal(luks_facts(luks_edit_result(f->edit))->slots, 0);
-        done(luks_slot_add(f->edit, 3, f->volume_key, f->slot_secret, &err), &err);
+        done(luks_slot_add(f->edit, &(struct luks_key){ 3, LUKS_SLOT_OURS, f->slot_secret },
+                           f->volume_key, &err),
+             &err);
         now = luks_edit_result(f->edit);
         assert_int_equal(luks_facts(now)->slots, 8);
         assert_int_equal(luks_facts(now)->data_slots, 8);
@@ -147,6 +140,128 @@ static void test_each_change_is_on_the_disk(void **state) {
         assert_false(luks_facts(luks_edit_result(f->edit))->degraded);
 }
 
+static uint64_t kdf_value(struct luks *l, unsigned slot, const char *key) {
+        const struct json *all, *one, *kdf;
+        struct error err = { 0 };
+        char number[12];
+        uint64_t n = 0;
+
+        (void) snprintf(number, sizeof(number), "%u", slot);
+        assert_int_equal(json_get(luks_metadata(l), "keyslots", &all, &err), 0);
+        assert_int_equal(json_get(all, number, &one, &err), 0);
+        assert_int_equal(json_get(one, "kdf", &kdf, &err), 0);
+        if (json_get_uint(kdf, key, UINT64_MAX, &n, &err) < 0)
+                fail_msg("%s", err.text);
+        return n;
+}
+
+static void test_a_passphrase_gets_a_keyslot_of_argon2id(void **state) {
+        struct fixture *f = *state;
+        _cleanup_(secret_freep) struct secret *passphrase = image_random(12), *got = NULL;
+        const struct luks_key typed = { 4, LUKS_SLOT_FOREIGN, passphrase };
+        const struct luks_key ours = { 5, LUKS_SLOT_OURS, f->slot_secret };
+        struct luks_reason why = { 0 };
+        struct error err = { 0 };
+        struct luks *now;
+
+        f->edit = edit_ok(f->luks);
+        done(luks_slot_add(f->edit, &typed, f->volume_key, &err), &err);
+        now = luks_edit_result(f->edit);
+        assert_int_equal(kdf_value(now, 4, "time"), 4);
+        assert_int_equal(kdf_value(now, 4, "memory"), 65536);
+        assert_in_range(kdf_value(now, 4, "cpus"), 1, 4);
+        assert_int_equal(luks_slot_open(now, &typed, &got, &why, &err), LUKS_OK);
+        assert_true(crypto_equal(secret_data(got), secret_data(f->volume_key), 64));
+        assert_int_equal(opens(now, 4, passphrase), LUKS_REFUSED); /* it's none of ours */
+        assert_int_equal(image_cryptsetup_opens(&f->image, passphrase), 0);
+
+        /* The next one of ours is as cheap as ever. */
+        done(luks_slot_add(f->edit, &ours, f->volume_key, &err), &err);
+        now = luks_edit_result(f->edit);
+        assert_int_equal(kdf_value(now, 5, "iterations"), 1000);
+        assert_int_equal(opens(now, 5, f->slot_secret), LUKS_OK);
+}
+
+#define ESCROW(n) "{\"type\":\"diskseal-escrow\",\"keyslots\":[],\"n\":" #n "}"
+
+static char *covered(struct luks_edit *e, int slot, const struct luks_plan *plan) {
+        struct error err = { 0 };
+        char *text = NULL;
+
+        done(luks_covered(luks_edit_result(e), slot, plan, &text, &err), &err);
+        return text;
+}
+
+/* What is planned and then done is covered as it was planned. */
+static void comes_true(struct luks_edit *e, unsigned id, const char *text, bool changes) {
+        _cleanup_(json_freep) struct json *token = text ? image_parse(text) : NULL;
+        const struct luks_plan plan = { id, token };
+        _cleanup_(freep) char *before = covered(e, 0, NULL), *planned = covered(e, 0, &plan);
+        _cleanup_(freep) char *planned_vk = covered(e, -1, &plan), *after = NULL, *after_vk = NULL;
+        struct error err = { 0 };
+
+        done(token ? luks_token_set(e, id, token, &err) : luks_token_remove(e, id, &err), &err);
+        after = covered(e, 0, NULL);
+        after_vk = covered(e, -1, NULL);
+        assert_string_equal(planned, after);
+        assert_string_equal(planned_vk, after_vk);
+        assert_int_equal(strcmp(before, after) != 0, changes);
+}
+
+static void test_a_plan_is_covered_as_what_comes_of_it(void **state) {
+        struct fixture *f = *state;
+        const struct luks_key key = { 0, LUKS_SLOT_OURS, f->slot_secret };
+        struct error err = { 0 };
+
+        f->edit = edit_ok(f->luks);
+        done(luks_slot_add(f->edit, &key, f->volume_key, &err), &err);
+        comes_true(f->edit, 5, ESCROW(1), true);
+        comes_true(f->edit, 2, ESCROW(2), true); /* in front of the other */
+        comes_true(f->edit, 5, ESCROW(3), true);
+        comes_true(f->edit, 5, TOKEN, true); /* an escrow that becomes something else */
+        comes_true(f->edit, 5, ESCROW(3), true);
+        comes_true(f->edit, 31, TOKEN, false);
+        comes_true(f->edit, 31, NULL, false);
+        comes_true(f->edit, 2, NULL, true);
+        comes_true(f->edit, 5, NULL, true);
+}
+
+static void test_a_pin_may_be_made_ahead(void **state) {
+        struct fixture *f = *state;
+        const struct luks_key key = { 0, LUKS_SLOT_OURS, f->slot_secret };
+        const struct luks_pin_keys keys = { 0, f->slot_secret, f->volume_key };
+        _cleanup_(json_freep) struct json *token = image_parse(ESCROW(1));
+        const struct luks_plan plan = { 3, token };
+        struct luks_pin now, next;
+        struct luks_reason why = { 0 };
+        struct error err = { 0 };
+        struct luks *l;
+
+        f->edit = edit_ok(f->luks);
+        done(luks_slot_add(f->edit, &key, f->volume_key, &err), &err);
+        l = luks_edit_result(f->edit);
+        done(luks_pin_make(l, &keys, NULL, &now, &err), &err);
+        done(luks_pin_make(l, &keys, &plan, &next, &err), &err);
+        assert_int_equal(luks_pin_check(l, 0, f->slot_secret, &now, &why, &err), LUKS_OK);
+        assert_int_equal(luks_pin_check(l, 0, f->slot_secret, &next, &why, &err), LUKS_REFUSED);
+        assert_int_equal(luks_pin_check_owner(l, f->volume_key, &now, &why, &err), LUKS_OK);
+        assert_int_equal(luks_pin_check_owner(l, f->volume_key, &next, &why, &err), LUKS_REFUSED);
+
+        done(luks_token_set(f->edit, 3, token, &err), &err);
+        l = luks_edit_result(f->edit);
+        assert_int_equal(luks_pin_check(l, 0, f->slot_secret, &now, &why, &err), LUKS_REFUSED);
+        assert_int_equal(luks_pin_check(l, 0, f->slot_secret, &next, &why, &err), LUKS_OK);
+        assert_int_equal(luks_pin_check_key(l, f->slot_secret, f->volume_key, &next, &why, &err),
+                         LUKS_OK);
+        assert_int_equal(luks_pin_check_owner(l, f->volume_key, &now, &why, &err), LUKS_REFUSED);
+        assert_int_equal(luks_pin_check_owner(l, f->volume_key, &next, &why, &err), LUKS_OK);
+        /* Another key, and another version of the rules. */
+        assert_int_equal(luks_pin_check_owner(l, f->slot_secret, &next, &why, &err), LUKS_REFUSED);
+        next.rules = 2;
+        assert_int_equal(luks_pin_check_owner(l, f->volume_key, &next, &why, &err), LUKS_REFUSED);
+        assert_int_equal(err.errnum, 0);
+}
+
 static void test_data_and_older_copies_stay_as_they_are(void **state) {
         struct fixture *f = *state;
         uint8_t before[SHA256_SIZE], after[SHA256_SIZE];
@@ -154,7 +269,9 @@ static void test_data_and_older_copies_stay_as_they_are(void **state) {
 
         f->edit = edit_ok(f->luks);
         image_sum(&f->image, 16 << 20, before);
-        done(luks_slot_add(f->edit, 0, f->volume_key, f->slot_secret, &err), &err);
+        done(luks_slot_add(f->edit, &(struct luks_key){ 0, LUKS_SLOT_OURS, f->slot_secret },
+                           f->volume_key, &err),
+             &err);
         done(luks_token_set(f->edit, 0, f->token, &err), &err);
         done(luks_slot_remove(f->edit, 0, &err), &err);
         image_sum(&f->image, 16 << 20, after);
@@ -169,10 +286,18 @@ static void test_what_makes_no_sense_is_refused_without_a_write(void **state) {
         struct error err = { 0 };
 
         f->edit = edit_ok(f->luks);
-        done(luks_slot_add(f->edit, 0, f->volume_key, f->slot_secret, &err), &err);
+        done(luks_slot_add(f->edit, &(struct luks_key){ 0, LUKS_SLOT_OURS, f->slot_secret },
+                           f->volume_key, &err),
+             &err);
         image_sum(&f->image, 0, before);
-        assert_int_equal(luks_slot_add(f->edit, 0, f->volume_key, f->slot_secret, &err), -EEXIST);
-        assert_int_equal(luks_slot_add(f->edit, 32, f->volume_key, f->slot_secret, &err), -EEXIST);
+        assert_int_equal(luks_slot_add(f->edit,
+                                       &(struct luks_key){ 0, LUKS_SLOT_OURS, f->slot_secret },
+                                       f->volume_key, &err),
+                         -EEXIST);
+        assert_int_equal(luks_slot_add(f->edit,
+                                       &(struct luks_key){ 32, LUKS_SLOT_OURS, f->slot_secret },
+                                       f->volume_key, &err),
+                         -EEXIST);
         assert_int_equal(luks_slot_remove(f->edit, 1, &err), -ENOENT);
         assert_int_equal(luks_slot_remove(f->edit, UINT32_MAX, &err), -ENOENT);
         assert_int_equal(luks_token_set(f->edit, 32, f->token, &err), -EINVAL);
@@ -191,7 +316,8 @@ static void test_another_volume_key_gets_no_keyslot(void **state) {
 
         f->edit = edit_ok(f->luks);
         image_sum(&f->image, 0, before);
-        assert_true(luks_slot_add(f->edit, 0, other, f->slot_secret, &err) < 0);
+        assert_true(luks_slot_add(f->edit, &(struct luks_key){ 0, LUKS_SLOT_OURS, f->slot_secret },
+                                  other, &err) < 0);
         assert_non_null(strstr(err.text, "Volume key does not match"));
         image_sum(&f->image, 0, after);
         assert_memory_equal(before, after, sizeof(before));
@@ -268,16 +394,21 @@ static void test_a_failing_fsync_is_a_fault(void **state) {
 
         /* And then nobody builds on it. */
         on_fsync.errnum = 0;
-        assert_int_equal(luks_slot_add(f->edit, 0, f->volume_key, f->slot_secret, &err), -ESTALE);
+        assert_int_equal(luks_slot_add(f->edit,
+                                       &(struct luks_key){ 0, LUKS_SLOT_OURS, f->slot_secret },
+                                       f->volume_key, &err),
+                         -ESTALE);
         assert_int_equal(luks_token_set(f->edit, 0, f->token, &err), -ESTALE);
         assert_int_equal(luks_slot_remove(f->edit, 0, &err), -ESTALE);
         assert_int_equal(luks_token_remove(f->edit, 0, &err), -ESTALE);
         f->edit = luks_edit_close(f->edit);
         f->luks = luks_close(f->luks);
-        f->luks = open_ok(&f->image);
+        f->luks = image_open(&f->image);
         f->edit = edit_ok(f->luks);
         err = (struct error){ 0 };
-        done(luks_slot_add(f->edit, 0, f->volume_key, f->slot_secret, &err), &err);
+        done(luks_slot_add(f->edit, &(struct luks_key){ 0, LUKS_SLOT_OURS, f->slot_secret },
+                           f->volume_key, &err),
+             &err);
 }
 
 static void test_what_reads_back_otherwise_is_a_fault(void **state) {
@@ -297,7 +428,9 @@ static void test_a_format_that_does_not_last_is_a_fault(void **state) {
         struct error err = { 0 };
 
         on_fsync.errnum = EIO;
-        assert_int_equal(luks_format(f->image.path, f->volume_key, &f->edit, &why, &err), -EIO);
+        assert_int_equal(luks_format(&(struct luks_source){ f->image.path, NULL }, f->volume_key,
+                                     &f->edit, &why, &err),
+                         -EIO);
         assert_null(f->edit);
 }
 
@@ -305,14 +438,14 @@ static void mended(struct fixture *f) {
         struct error err = { 0 };
 
         f->luks = luks_close(f->luks);
-        f->luks = open_ok(&f->image);
+        f->luks = image_open(&f->image);
         assert_true(luks_facts(f->luks)->degraded);
         f->edit = edit_ok(f->luks);
         assert_false(luks_facts(luks_edit_result(f->edit))->degraded);
         done(luks_token_set(f->edit, 0, f->token, &err), &err);
         f->edit = luks_edit_close(f->edit);
         f->luks = luks_close(f->luks);
-        f->luks = open_ok(&f->image);
+        f->luks = image_open(&f->image);
         assert_false(luks_facts(f->luks)->degraded);
 }
 
@@ -335,7 +468,7 @@ static int as_nobody(const struct image *i) {
 
         if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
                 return 1;
-        if (luks_open(i->path, &l, &why, &err) != LUKS_OK)
+        if (luks_open(&(struct luks_source){ i->path, NULL }, &l, &why, &err) != LUKS_OK)
                 return 2;
         if (luks_edit(l, &e, &why, &err) != -EACCES)
                 return 3;
@@ -368,6 +501,9 @@ static void test_a_disk_that_cannot_be_written_stays_as_it_is(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_each_change_is_on_the_disk),
+                TEST(test_a_passphrase_gets_a_keyslot_of_argon2id),
+                TEST(test_a_plan_is_covered_as_what_comes_of_it),
+                TEST(test_a_pin_may_be_made_ahead),
                 TEST(test_data_and_older_copies_stay_as_they_are),
                 TEST(test_what_makes_no_sense_is_refused_without_a_write),
                 TEST(test_another_volume_key_gets_no_keyslot),

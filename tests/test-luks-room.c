@@ -52,7 +52,8 @@ static void format(struct fixture *f) {
         struct luks_reason why = { 0 };
         struct error err = { 0 };
 
-        if (luks_format(f->image.path, f->volume_key, &f->edit, &why, &err) != LUKS_OK)
+        if (luks_format(&(struct luks_source){ f->image.path, NULL }, f->volume_key, &f->edit, &why,
+                        &err) != LUKS_OK)
                 fail_msg("%s: %s %s", why.rule, why.text, err.text);
 }
 
@@ -64,7 +65,8 @@ static void format_foreign(struct fixture *f, const char *const *options) {
 
         image_cryptsetup_format(&f->image, f->passphrase, options);
         f->volume_key = secret_free(f->volume_key);
-        if (luks_open(f->image.path, &f->luks, &why, &err) != LUKS_OK ||
+        if (luks_open(&(struct luks_source){ f->image.path, NULL }, &f->luks, &why, &err) !=
+                    LUKS_OK ||
             luks_slot_open(f->luks, &key, &f->volume_key, &why, &err) != LUKS_OK ||
             luks_edit(f->luks, &f->edit, &why, &err) != LUKS_OK)
                 fail_msg("%s: %s %s", why.rule, why.text, err.text);
@@ -87,7 +89,8 @@ static int room(struct fixture *f, struct luks_need need, unsigned *ret_slot, un
 static void add_slot(struct fixture *f, unsigned slot) {
         struct error err = { 0 };
 
-        if (luks_slot_add(f->edit, slot, f->volume_key, f->slot_secret, &err) < 0)
+        if (luks_slot_add(f->edit, &(struct luks_key){ slot, LUKS_SLOT_OURS, f->slot_secret },
+                          f->volume_key, &err) < 0)
                 fail_msg("%s", err.text);
 }
 
@@ -186,7 +189,8 @@ static void test_areas_may_run_out_before_keyslots(void **state) {
                 add_slot(f, slot);
         }
         assert_int_equal(room(f, need, &slot, NULL, "areas"), LUKS_NO_ROOM);
-        assert_true(luks_slot_add(f->edit, 4, f->volume_key, f->slot_secret, &err) < 0);
+        assert_true(luks_slot_add(f->edit, &(struct luks_key){ 4, LUKS_SLOT_OURS, f->slot_secret },
+                                  f->volume_key, &err) < 0);
 }
 
 static void test_all_tokens_may_be_used(void **state) {
@@ -240,12 +244,15 @@ static void test_a_small_device_is_not_formatted(void **state) {
 
         assert_int_equal(truncate(f->image.path, (17 << 20) - 1), 0);
         image_sum(&f->image, 0, before);
-        assert_int_equal(luks_format(f->image.path, f->volume_key, &f->edit, &why, &err),
+        assert_int_equal(luks_format(&(struct luks_source){ f->image.path, NULL }, f->volume_key,
+                                     &f->edit, &why, &err),
                          LUKS_REFUSED);
         assert_string_equal(why.rule, "size");
         assert_null(f->edit);
         /* Nor with a key of another size. */
-        assert_int_equal(luks_format(f->image.path, f->slot_secret, &f->edit, &why, &err), -EINVAL);
+        assert_int_equal(luks_format(&(struct luks_source){ f->image.path, NULL }, f->slot_secret,
+                                     &f->edit, &why, &err),
+                         -EINVAL);
         image_sum(&f->image, 0, after);
         assert_memory_equal(before, after, sizeof(before));
 
@@ -286,6 +293,7 @@ static void test_without_device_mapper_it_says_so(void **state) {
         assert_non_null(strstr(err.text, "device-mapper"));
         assert_int_equal(luks_deactivate("alpha", &err), -ENODEV);
         assert_false(luks_is_active("alpha"));
+        assert_false(luks_is_active_of("alpha", "01234567-89ab-cdef-0123-456789abcdef"));
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

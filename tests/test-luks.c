@@ -34,10 +34,14 @@ static int setup(void **state) {
         image_make(&d.image, IMAGE_SIZE);
         d.volume_key = image_random(64);
         d.slot_secret = image_random(LUKS_SECRET_SIZE);
-        if (luks_format(d.image.path, d.volume_key, &e, &why, &err) != LUKS_OK ||
-            luks_slot_add(e, 0, d.volume_key, d.slot_secret, &err) != 0 ||
+        if (luks_format(&(struct luks_source){ d.image.path, NULL }, d.volume_key, &e, &why,
+                        &err) != LUKS_OK ||
+            luks_slot_add(e, &(struct luks_key){ 0, LUKS_SLOT_OURS, d.slot_secret }, d.volume_key,
+                          &err) != 0 ||
             luks_token_set(e, 0, token, &err) != 0 ||
-            luks_pin_make(luks_edit_result(e), 0, d.slot_secret, d.volume_key, &d.pin, &err) != 0)
+            luks_pin_make(luks_edit_result(e),
+                          &(struct luks_pin_keys){ 0, d.slot_secret, d.volume_key }, NULL, &d.pin,
+                          &err) != 0)
                 fail_msg("%s %s %s", why.rule, why.text, err.text);
         *state = &d;
         return 0;
@@ -50,16 +54,6 @@ static int teardown(void **state) {
         d->volume_key = secret_free(d->volume_key);
         d->slot_secret = secret_free(d->slot_secret);
         return 0;
-}
-
-static struct luks *open_ok(const struct image *i) {
-        struct luks *l = NULL;
-        struct luks_reason why = { 0 };
-        struct error err = { 0 };
-
-        if (luks_open(i->path, &l, &why, &err) != LUKS_OK)
-                fail_msg("%s: %s %s", why.rule, why.text, err.text);
-        return l;
 }
 
 static int open_slot(struct luks *l, unsigned slot, enum luks_slot_kind kind, struct secret *key,
@@ -76,7 +70,7 @@ static int open_slot(struct luks *l, unsigned slot, enum luks_slot_kind kind, st
 
 static void test_what_was_made_opens(void **state) {
         struct disk_of_ours *d = *state;
-        _cleanup_(luks_closep) struct luks *l = open_ok(&d->image);
+        _cleanup_(luks_closep) struct luks *l = image_open(&d->image);
         _cleanup_(secret_freep) struct secret *got = NULL;
         const struct luks_facts *f = luks_facts(l);
         struct luks_reason why = { 0 };
@@ -113,7 +107,7 @@ static void test_cryptsetup_reads_and_opens_it(void **state) {
 
 static void test_another_key_is_a_wrong_key(void **state) {
         struct disk_of_ours *d = *state;
-        _cleanup_(luks_closep) struct luks *l = open_ok(&d->image);
+        _cleanup_(luks_closep) struct luks *l = image_open(&d->image);
         _cleanup_(secret_freep) struct secret *wrong = image_random(LUKS_SECRET_SIZE), *got = NULL;
         struct luks_reason why = { 0 };
 
@@ -125,7 +119,7 @@ static void test_another_key_is_a_wrong_key(void **state) {
 static void test_no_slot_but_the_named_one(void **state) {
         static const unsigned absent[] = { 1, 31, 32, UINT32_MAX };
         struct disk_of_ours *d = *state;
-        _cleanup_(luks_closep) struct luks *l = open_ok(&d->image);
+        _cleanup_(luks_closep) struct luks *l = image_open(&d->image);
         _cleanup_(secret_freep) struct secret *got = NULL;
         struct luks_reason why = { 0 };
 
@@ -139,7 +133,7 @@ static void test_no_slot_but_the_named_one(void **state) {
 
 static void test_the_area_is_read_once(void **state) {
         struct disk_of_ours *d = *state;
-        _cleanup_(luks_closep) struct luks *l = open_ok(&d->image), *later = NULL;
+        _cleanup_(luks_closep) struct luks *l = image_open(&d->image), *later = NULL;
         _cleanup_(secret_freep) struct secret *got = NULL, *again = NULL;
         struct luks_reason why = { 0 };
         uint8_t zero[4096] = { 0 };
@@ -147,28 +141,28 @@ static void test_the_area_is_read_once(void **state) {
         assert_int_equal(open_slot(l, 0, LUKS_SLOT_OURS, d->slot_secret, &got, &why), LUKS_OK);
         image_write(&d->image, 2 * 65536, zero, sizeof(zero));
         assert_int_equal(open_slot(l, 0, LUKS_SLOT_OURS, d->slot_secret, &again, &why), LUKS_OK);
-        later = open_ok(&d->image);
+        later = image_open(&d->image);
         assert_int_equal(open_slot(later, 0, LUKS_SLOT_OURS, d->slot_secret, &got, &why),
                          LUKS_WRONG_KEY);
 }
 
 static void test_the_header_is_read_once(void **state) {
         struct disk_of_ours *d = *state;
-        _cleanup_(luks_closep) struct luks *l = open_ok(&d->image), *later = NULL;
+        _cleanup_(luks_closep) struct luks *l = image_open(&d->image), *later = NULL;
         struct luks_reason why = { 0 };
         struct error err = { 0 };
 
         image_forge_value(&d->image, IMAGE_BOTH, "segments.0.sector_size", "512");
         assert_int_equal(luks_facts(l)->sector_size, 4096);
         assert_int_equal(luks_pin_check(l, 0, d->slot_secret, &d->pin, &why, &err), LUKS_OK);
-        later = open_ok(&d->image);
+        later = image_open(&d->image);
         assert_int_equal(luks_pin_check(later, 0, d->slot_secret, &d->pin, &why, &err),
                          LUKS_REFUSED);
 }
 
 static void test_unknown_members_of_a_token_stay(void **state) {
         struct disk_of_ours *d = *state;
-        _cleanup_(luks_closep) struct luks *l = open_ok(&d->image);
+        _cleanup_(luks_closep) struct luks *l = image_open(&d->image);
         _cleanup_(json_freep) struct json *expected = image_parse(TOKEN);
 
         assert_true(json_equal(luks_token(l, 0), expected));
@@ -184,7 +178,7 @@ static int pinned_after(struct disk_of_ours *d, const char *path, const char *va
         int r, vk;
 
         image_forge_value(&d->image, IMAGE_BOTH, path, value);
-        r = luks_open(d->image.path, &l, why, &err);
+        r = luks_open(&(struct luks_source){ d->image.path, NULL }, &l, why, &err);
         if (r != LUKS_OK)
                 fail_msg("%s: %s %s", why->rule, why->text, err.text);
         r = luks_pin_check(l, 0, d->slot_secret, &d->pin, why, &err);
@@ -244,7 +238,7 @@ static void test_the_pin_lets_pass_what_it_does_not_cover(void **state) {
 
 static void test_a_pin_is_for_one_secret_slot_and_version(void **state) {
         struct disk_of_ours *d = *state;
-        _cleanup_(luks_closep) struct luks *l = open_ok(&d->image);
+        _cleanup_(luks_closep) struct luks *l = image_open(&d->image);
         _cleanup_(secret_freep) struct secret *other = image_random(32),
                                               *other_vk = image_random(64);
         struct luks_reason why = { 0 };
@@ -328,15 +322,18 @@ static void test_the_covered_form_is_what_it_was(void **state) {
         image_write(&d->image, 168, VECTOR_UUID, sizeof(VECTOR_UUID));
         image_write(&d->image, 65536 + 168, VECTOR_UUID, sizeof(VECTOR_UUID));
         image_forge(&d->image, IMAGE_BOTH, vector_json, 0);
-        l = open_ok(&d->image);
-        assert_int_equal(luks_covered(l, 0, &covered, &err), 0);
+        l = image_open(&d->image);
+        assert_int_equal(luks_covered(l, 0, NULL, &covered, &err), 0);
         assert_string_equal(covered, vector_covered);
-        assert_int_equal(luks_covered(l, -1, &covered_vk, &err), 0);
+        assert_int_equal(luks_covered(l, -1, NULL, &covered_vk, &err), 0);
         assert_string_equal(covered_vk, vector_covered_vk);
 
         memset(secret_data(d->slot_secret), 0x11, 32);
         memset(secret_data(d->volume_key), 0x22, 64);
-        assert_int_equal(luks_pin_make(l, 0, d->slot_secret, d->volume_key, &pin, &err), 0);
+        assert_int_equal(luks_pin_make(l,
+                                       &(struct luks_pin_keys){ 0, d->slot_secret, d->volume_key },
+                                       NULL, &pin, &err),
+                         0);
         assert_int_equal(pin.rules, vector_pin.rules);
         assert_memory_equal(pin.mac, vector_pin.mac, LUKS_MAC_SIZE);
         assert_memory_equal(pin.vmac, vector_pin.vmac, LUKS_MAC_SIZE);
@@ -350,7 +347,7 @@ static void foreign(const struct image *i, const char *const *options, uint32_t 
         struct luks_reason why = { 0 };
 
         image_cryptsetup_format(i, key, options);
-        l = open_ok(i);
+        l = image_open(i);
         assert_int_equal(luks_facts(l)->key_size, key_size);
         assert_int_equal(luks_facts(l)->metadata_size, 16384);
         assert_int_equal(open_slot(l, 0, LUKS_SLOT_OURS, key, &none, &why), LUKS_REFUSED);
@@ -402,10 +399,10 @@ static void test_ours_beside_a_foreign_keyslot(void **state) {
         struct error err = { 0 };
 
         image_cryptsetup_format(&d->image, key, small);
-        l = open_ok(&d->image);
+        l = image_open(&d->image);
         assert_int_equal(open_slot(l, 0, LUKS_SLOT_FOREIGN, key, &vk, &why), LUKS_OK);
         assert_int_equal(luks_edit(l, &e, &why, &err), LUKS_OK);
-        if (luks_slot_add(e, 5, vk, d->slot_secret, &err) < 0)
+        if (luks_slot_add(e, &(struct luks_key){ 5, LUKS_SLOT_OURS, d->slot_secret }, vk, &err) < 0)
                 fail_msg("%s", err.text);
         assert_int_equal(
                 open_slot(luks_edit_result(e), 5, LUKS_SLOT_OURS, d->slot_secret, &got, &why),

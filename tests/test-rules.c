@@ -68,7 +68,26 @@ static struct rules_subject subject_of(const struct json *j) {
                 .uuid = UUID,
                 .metadata_size = METADATA_SIZE,
                 .device_size = DEVICE_SIZE,
+                .header_size = DEVICE_SIZE,
         };
+}
+
+/* With and without words; and where there are words, there are both. */
+static void looks_the_same(const struct rule *rule, const struct rules_subject *s) {
+        struct finding f = { 0 };
+
+        assert_int_equal(rule->holds(s, NULL), rule->holds(s, &f));
+        if (!f.expected[0])
+                fail_msg("%s: nothing is expected", rule->name);
+        for (const char *p = f.found; *p; p++)
+                assert_in_range(*p, 0x20, 0x7e);
+}
+
+static void each_rule_looks_the_same_both_ways(const struct rules_subject *s) {
+        for (size_t k = 0; k < rules_header_count; k++)
+                looks_the_same(&rules_header[k], s);
+        for (size_t k = 0; k < rules_slot_count; k++)
+                looks_the_same(&rules_slot[k], s);
 }
 
 static void verdict_is(const struct change *c, enum luks_verdict got,
@@ -88,6 +107,7 @@ static void header(const struct change *c) {
         struct luks_reason why = { 0 };
 
         verdict_is(c, luks_rules_header(&s, &why), &why);
+        each_rule_looks_the_same_both_ways(&s);
 }
 
 static void slot(unsigned number, enum luks_slot_kind kind, const struct change *c) {
@@ -98,12 +118,18 @@ static void slot(unsigned number, enum luks_slot_kind kind, const struct change 
         s.slot = number;
         s.kind = kind;
         verdict_is(c, luks_rules_slot(&s, &why), &why);
+        each_rule_looks_the_same_both_ways(&s);
 }
 
 static const struct change header_changes[] = {
         { NULL, "config.requirements", "{}" },
         { NULL, "config.requirements", "{\"mandatory\":[]}" },
         { NULL, "config.flags", "[\"allow-discards\"]" },
+        { NULL, "digests.1.segments", NULL },
+        { NULL, "digests.0.iterations", "1000" },
+        { NULL, "keyslots.31", "{}" },
+        { NULL, "tokens.31", "{}" },
+        { NULL, "segments.0.offset", "\"33550336\"" }, /* the last sector */
         { NULL, "segments.0.sector_size", "512" },
         { NULL, "segments.0.sector_size", "1024" },
         { NULL, "segments.0.sector_size", "2048" },
@@ -116,6 +142,7 @@ static const struct change header_changes[] = {
         { "members", "tokens", NULL },
         { "config-members", "config.x-host", "1" },
         { "config-members", "config.json_size", NULL },
+        { "json-size", "config.json_size", "\"12287\"" },
         { "json-size", "config.json_size", "\"12289\"" },
         { "json-size", "config.json_size", "12288" },
         { "keyslots-size", "config.keyslots_size", "\"134217729\"" },
@@ -125,6 +152,8 @@ static const struct change header_changes[] = {
         { "requirements", "config.requirements", "{\"mandatory\":[\"online-reencrypt-v2\"]}" },
         { "requirements", "config.requirements", "{\"mandatory\":[],\"x\":1}" },
         { "requirements", "config.requirements", "[]" },
+        { "requirements", "config.requirements", "{\"optional\":[]}" },
+        { "requirements", "config.requirements", "{\"mandatory\":{}}" },
         { "segments", "segments.1", "{\"type\":\"linear\"}" },
         { "segments", "segments.0", NULL },
         { "segment-type", "segments.0.type", "\"linear\"" },
@@ -148,6 +177,7 @@ static const struct change header_changes[] = {
         { "sector-size", "segments.0.sector_size", "4096.0" },
         { "sector-size", "segments.0.sector_size", "\"4096\"" },
         { "data-offset", "segments.0.offset", "\"0\"" },
+        { "data-offset", "segments.0.offset", "\"16773120\"" },
         { "data-offset", "segments.0.offset", "\"16777215\"" },
         { "data-offset", "segments.0.offset", "\"16777728\"" },
         { "data-offset", "segments.0.offset", "\"33554432\"" }, /* where the device ends */
@@ -217,6 +247,112 @@ static void test_sha256_wants_a_digest_of_32_bytes(void **state) {
         assert_int_equal(luks_rules_header(&s, &why), LUKS_OK);
 }
 
+static const struct change sizes_header[] = {
+        { NULL, "config.keyslots_size", "\"134217728\"" }, /* 128 MiB, and no more */
+        { "keyslots-size", "config.keyslots_size", "\"134217729\"" },
+};
+
+static void test_the_area_of_keyslots_ends_somewhere(void **state) {
+        (void) state;
+        for (unsigned i = 0; i < ARRAY_SIZE(sizes_header); i++) {
+                _cleanup_(json_freep) struct json *j = header_new(&sizes_header[i]);
+                struct rules_subject s = subject_of(j);
+                struct luks_reason why = { 0 };
+
+                s.header_size = s.device_size = 1ULL << 40;
+                s.detached = true;
+                verdict_is(&sizes_header[i], luks_rules_header(&s, &why), &why);
+        }
+}
+
+/* What holds the header bounds the areas, what holds the data its offset. */
+static void test_a_detached_header_has_two_sizes(void **state) {
+        static const struct change zero = { NULL, "segments.0.offset", "\"0\"" };
+        _cleanup_(json_freep) struct json *j = header_new(&zero);
+        struct rules_subject s = subject_of(j);
+        struct luks_reason why = { 0 };
+
+        (void) state;
+        assert_int_equal(luks_rules_header(&s, &why), LUKS_REFUSED);
+        assert_string_equal(why.rule, "data-offset");
+        s.detached = true;
+        assert_int_equal(luks_rules_header(&s, &why), LUKS_OK);
+        each_rule_looks_the_same_both_ways(&s);
+        s.header_size = 16 << 20;
+        s.device_size = 1;
+        assert_int_equal(luks_rules_header(&s, &why), LUKS_OK);
+        s.device_size = 0;
+        assert_int_equal(luks_rules_header(&s, &why), LUKS_REFUSED);
+        assert_string_equal(why.rule, "data-offset");
+        each_rule_looks_the_same_both_ways(&s);
+        s.device_size = DEVICE_SIZE;
+        s.header_size = (16 << 20) - 1;
+        assert_int_equal(luks_rules_header(&s, &why), LUKS_REFUSED);
+        assert_string_equal(why.rule, "keyslots-size");
+        s.header_size = METADATA_SIZE;
+        assert_int_equal(luks_rules_header(&s, &why), LUKS_REFUSED);
+}
+
+static const char *const leaves[] = {
+        "config.json_size",
+        "config.keyslots_size",
+        "segments.0.type",
+        "segments.0.offset",
+        "segments.0.size",
+        "segments.0.iv_tweak",
+        "segments.0.encryption",
+        "segments.0.sector_size",
+        "digests.0.type",
+        "digests.0.keyslots",
+        "digests.0.segments",
+        "digests.0.hash",
+        "digests.0.iterations",
+        "digests.0.salt",
+        "digests.0.digest",
+        "keyslots.0.type",
+        "keyslots.0.key_size",
+        "keyslots.0.af",
+        "keyslots.0.af.type",
+        "keyslots.0.af.stripes",
+        "keyslots.0.af.hash",
+        "keyslots.0.area",
+        "keyslots.0.area.type",
+        "keyslots.0.area.offset",
+        "keyslots.0.area.size",
+        "keyslots.0.area.encryption",
+        "keyslots.0.area.key_size",
+        "keyslots.0.kdf",
+        "keyslots.0.kdf.type",
+        "keyslots.0.kdf.hash",
+        "keyslots.0.kdf.iterations",
+        "keyslots.0.kdf.salt",
+};
+
+static bool is_refused(const struct json *j, enum luks_slot_kind kind) {
+        struct rules_subject s = subject_of(j);
+        struct luks_reason why = { 0 };
+
+        s.kind = kind;
+        each_rule_looks_the_same_both_ways(&s);
+        return luks_rules_header(&s, &why) == LUKS_REFUSED ||
+               luks_rules_slot(&s, &why) == LUKS_REFUSED;
+}
+
+static void test_nothing_may_be_missing_or_of_another_type(void **state) {
+        static const char *const values[] = { NULL, "true", "[]",    "{}",    "\"\"",
+                                              "-1", "1.5",  "\"x\"", "\"-1\"" };
+
+        (void) state;
+        for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++)
+                for (unsigned k = 0; k < ARRAY_SIZE(values); k++) {
+                        const struct change c = { "", leaves[i], values[k] };
+                        _cleanup_(json_freep) struct json *j = header_new(&c);
+
+                        if (!is_refused(j, LUKS_SLOT_OURS) || !is_refused(j, LUKS_SLOT_FOREIGN))
+                                fail_msg("%s: %s", leaves[i], values[k] ? values[k] : "missing");
+                }
+}
+
 static void test_the_uuid_is_one(void **state) {
         static const char *const bad[] = { "",
                                            "0f3a8f0e-6d0b-4f0e-9d57-1c2a3b4c5d6",
@@ -242,6 +378,8 @@ static void test_the_uuid_is_one(void **state) {
 static const struct change slot_changes[] = {
         { NULL, "keyslots.0.priority", "0" },
         { NULL, "keyslots.0.priority", "2" },
+        { NULL, "keyslots.2.area.offset", "\"16773120\"" },
+        { NULL, "keyslots.2.area.size", "\"0\"" },
         { NULL, "keyslots.1.area.offset", "\"548864\"" },
         { NULL, "keyslots.0.area.offset", "\"16519168\"" }, /* the last that fits */
         { "slot-type", "keyslots.0", NULL },
@@ -303,6 +441,8 @@ static const struct change ours_changes[] = {
 static const struct change argon2_changes[] = {
         { NULL, "keyslots.1.kdf.type", "\"argon2i\"" },
         { NULL, "keyslots.1.kdf.time", "64" },
+        { NULL, "keyslots.1.kdf.time", "1" },
+        { NULL, "keyslots.1.kdf.cpus", "1" },
         { NULL, "keyslots.1.kdf.memory", "4194304" },
         { NULL, "keyslots.1.kdf.memory", "32" },
         { "slot-kdf", "keyslots.1.kdf.type", "\"argon2d\"" },
@@ -369,15 +509,10 @@ static void test_each_rule_stands_alone(void **state) {
                 _cleanup_(json_freep) struct json *j = NULL;
                 struct rules_subject s;
                 struct error err = { 0 };
-                struct finding f;
-
                 assert_int_equal(json_parse(texts[i], strlen(texts[i]), &j, &err), 0);
                 s = subject_of(j);
-                s.device_size = 0;
-                for (size_t k = 0; k < rules_header_count; k++)
-                        (void) rules_header[k].holds(&s, &f);
-                for (size_t k = 0; k < rules_slot_count; k++)
-                        (void) rules_slot[k].holds(&s, &f);
+                s.device_size = s.header_size = 0;
+                each_rule_looks_the_same_both_ways(&s);
         }
 }
 
@@ -399,6 +534,9 @@ int main(void) {
                 cmocka_unit_test(test_the_honest_header_is_fine),
                 cmocka_unit_test(test_each_rule_of_the_header_refuses),
                 cmocka_unit_test(test_sha256_wants_a_digest_of_32_bytes),
+                cmocka_unit_test(test_the_area_of_keyslots_ends_somewhere),
+                cmocka_unit_test(test_a_detached_header_has_two_sizes),
+                cmocka_unit_test(test_nothing_may_be_missing_or_of_another_type),
                 cmocka_unit_test(test_the_uuid_is_one),
                 cmocka_unit_test(test_each_rule_of_a_keyslot_refuses),
                 cmocka_unit_test(test_ours_is_exactly_what_we_make),
