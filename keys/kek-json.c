@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "keys/kek.h"
 
 /* --- reading: every byte comes from a disk that the host may have written --- */
@@ -19,29 +20,6 @@ static int parse_bytes(const struct json *o, const char *key, struct tpm_bytes *
         return 0;
 }
 
-static bool hex_digit(char c, uint8_t *ret) {
-        if (c >= '0' && c <= '9')
-                *ret = (uint8_t) (c - '0');
-        else if (c >= 'a' && c <= 'f')
-                *ret = (uint8_t) (c - 'a' + 10);
-        else
-                return false;
-        return true;
-}
-
-static bool parse_pcr_value(const char *text, uint8_t ret[PCR_SIZE]) {
-        uint8_t high, low;
-
-        if (!text || strlen(text) != 2 * PCR_SIZE)
-                return false;
-        for (unsigned i = 0; i < PCR_SIZE; i++) {
-                if (!hex_digit(text[2 * i], &high) || !hex_digit(text[2 * i + 1], &low))
-                        return false;
-                ret[i] = (uint8_t) (high << 4 | low);
-        }
-        return true;
-}
-
 static int parse_pcr_values(const struct json *creation, struct pcrs *ret, struct error *err) {
         const struct json *values;
         struct json_iter i = { 0 };
@@ -55,7 +33,7 @@ static int parse_pcr_values(const struct json *creation, struct pcrs *ret, struc
                 /* One number, so exactly one bit: "7", not "7,8" and not "07". */
                 if (!pcr_mask_parse(i.key, &bit) || (bit & (bit - 1)) || (ret->mask & bit) ||
                     (i.key[0] == '0' && i.key[1]) ||
-                    !parse_pcr_value(json_string(i.value), ret->value[__builtin_ctz(bit)]))
+                    !hex_decode(json_string(i.value), ret->value[__builtin_ctz(bit)], PCR_SIZE))
                         return error_set(err, -EBADMSG, "member 'pcrs' isn't PCR values");
                 ret->mask |= bit;
         }
@@ -155,8 +133,7 @@ static bool print_pcr_values(const struct pcrs *pcrs, struct json *ret) {
                 if (!(pcrs->mask & (1u << n)))
                         continue;
                 (void) snprintf(key, sizeof(key), "%u", n);
-                for (unsigned i = 0; i < PCR_SIZE; i++)
-                        (void) snprintf(text + 2 * i, 3, "%02x", pcrs->value[n][i]);
+                hex_encode(pcrs->value[n], PCR_SIZE, text);
                 if (!json_add_string(ret, key, text))
                         return false;
         }

@@ -142,12 +142,13 @@ static int parse_entries(const struct json *json, struct token *t, struct error 
         return 0;
 }
 
-static int parse_pin(const struct json *json, struct luks_pin *ret, struct error *err) {
+static int parse_pin(const struct json *json, const char *key, struct luks_pin *ret,
+                     struct error *err) {
         const struct json *pin;
         uint64_t rules;
         int r;
 
-        if ((r = json_get(json, "pin", &pin, err)) < 0 ||
+        if ((r = json_get(json, key, &pin, err)) < 0 ||
             (r = json_get_uint(pin, "rules", UINT32_MAX, &rules, err)) < 0)
                 return r;
         if (rules != LUKS_PIN_RULES)
@@ -181,7 +182,9 @@ static int parse_state(const struct json *json, struct token *t, struct error *e
                     (json_length(slots) == 1 && !json_lists(slots, number)))
                         return error_set(err, -EBADMSG, "bound to another keyslot than its own");
                 t->pinned = true;
-                return parse_pin(json, &t->pin, err);
+                t->has_next = json_has(json, "next");
+                r = parse_pin(json, "pin", &t->pin, err);
+                return r < 0 || !t->has_next ? r : parse_pin(json, "next", &t->next, err);
         }
         if (strcmp(state, "pending") == 0) {
                 t->state = TOKEN_PENDING;
@@ -239,13 +242,13 @@ static struct json *print_entry(const struct token_entry *e) {
         return TAKE(entry);
 }
 
-static bool print_pin(const struct luks_pin *p, struct json *token) {
+static bool print_pin(const struct luks_pin *p, const char *key, struct json *token) {
         _cleanup_(json_freep) struct json *pin = json_new_object();
 
         return json_add_uint(pin, "rules", p->rules) &&
                json_add_bytes(pin, "mac", p->mac, sizeof(p->mac)) &&
                json_add_bytes(pin, "vmac", p->vmac, sizeof(p->vmac)) &&
-               json_add_bytes(pin, "vk", p->vk, sizeof(p->vk)) && json_add(token, "pin", TAKE(pin));
+               json_add_bytes(pin, "vk", p->vk, sizeof(p->vk)) && json_add(token, key, TAKE(pin));
 }
 
 int token_print(const struct token *t, struct json **ret, struct error *err) {
@@ -267,7 +270,10 @@ int token_print(const struct token *t, struct json **ret, struct error *err) {
             !json_add_uint(token, "epoch", t->epoch) ||
             !json_add_string(token, "state", t->state == TOKEN_ACTIVE ? "active" : "pending") ||
             !json_add_uint(token, "slot", t->slot) || !json_add(token, "keks", TAKE(keks)) ||
-            (t->pinned && !print_pin(&t->pin, token)))
+            (t->pinned && !print_pin(&t->pin, "pin", token)))
+                return error_nomem(err);
+        json_remove(token, "next"); /* of the origin */
+        if (t->has_next && !print_pin(&t->next, "next", token))
                 return error_nomem(err);
         *ret = TAKE(token);
         return 0;

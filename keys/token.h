@@ -39,6 +39,10 @@ struct token {
         struct token_entry entry[TOKEN_KEKS_MAX]; /* newest version first */
         bool pinned;                              /* not while pending */
         struct luks_pin pin;
+        /* While an escrow is added or removed: the pin of the header as it will be. Either holds.
+         */
+        bool has_next;
+        struct luks_pin next;
         struct json *origin; /* as it stood on the disk, or NULL; owned */
 };
 

@@ -135,6 +135,28 @@ static void test_a_token_comes_back_as_it_was(void **state) {
         assert_int_equal(token_find(back, &newer.kek), -1);
 }
 
+static void test_the_next_pin_comes_back_and_goes(void **state) {
+        _cleanup_(token_freep) struct token *t = sample(), *back = NULL, *without = NULL;
+        _cleanup_(json_freep) struct json *json = NULL, *again = NULL;
+        struct error err = { 0 };
+        (void) state;
+
+        t->has_next = true;
+        t->next = (struct luks_pin){ .rules = LUKS_PIN_RULES, .mac = { 1 }, .vmac = { 2 } };
+        t->next.vk[LUKS_MAC_SIZE - 1] = 3;
+        assert_int_equal(token_print(t, &json, &err), 0);
+        assert_int_equal(token_parse(json, &back, &err), 0);
+        assert_true(back->has_next);
+        assert_memory_equal(&back->next, &t->next, sizeof(t->next));
+        assert_memory_equal(&back->pin, &t->pin, sizeof(t->pin));
+
+        back->has_next = false;
+        assert_int_equal(token_print(back, &again, &err), 0);
+        assert_false(json_has(again, "next"));
+        assert_int_equal(token_parse(again, &without, &err), 0);
+        assert_false(without->has_next);
+}
+
 static void test_what_is_not_a_token_of_ours_is_refused(void **state) {
         static const char *const bad[][2] = {
                 { "v", "2" },
@@ -155,6 +177,9 @@ static void test_what_is_not_a_token_of_ours_is_refused(void **state) {
                 { "keks", "[{},{},{}]" },
                 { "pin", "{}" },
                 { "pin", "null" },
+                { "next", "{}" },
+                { "next", "[]" },
+                { "next", "{\"rules\":1,\"mac\":\"AA==\",\"vmac\":\"AA==\",\"vk\":\"AA==\"}" },
         };
         _cleanup_(token_freep) struct token *t = sample();
         struct error err = { 0 };
@@ -162,7 +187,7 @@ static void test_what_is_not_a_token_of_ours_is_refused(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
                 _cleanup_(json_freep) struct json *json = NULL, *value = NULL;
-                char array[64];
+                char array[96];
                 struct token *back = NULL;
 
                 assert_int_equal(token_print(t, &json, &err), 0);
@@ -184,6 +209,7 @@ int main(void) {
                 cmocka_unit_test(test_unmeasured_pcrs_are_seen),
                 cmocka_unit_test(test_an_envelope_opens_for_its_disk_only),
                 cmocka_unit_test(test_a_token_comes_back_as_it_was),
+                cmocka_unit_test(test_the_next_pin_comes_back_and_goes),
                 cmocka_unit_test(test_what_is_not_a_token_of_ours_is_refused),
         };
 
