@@ -3,11 +3,7 @@
 #include <string.h>
 
 #include "agent/cli.h"
-
-static void hex(const uint8_t *data, size_t size, char *ret) {
-        for (size_t i = 0; i < size; i++)
-                (void) snprintf(ret + 2 * i, 3, "%02x", data[i]);
-}
+#include "base/hex.h"
 
 static bool pcr_json(const struct op_policy *p, struct json *pcrs) {
         char text[2 * PCR_SIZE + 1];
@@ -20,10 +16,10 @@ static bool pcr_json(const struct op_policy *p, struct json *pcrs) {
                 o = json_new_object();
                 if (!json_append(pcrs, o) || !json_add_uint(o, "pcr", n))
                         return false;
-                hex(p->sealed.value[n], PCR_SIZE, text);
+                hex_encode(p->sealed.value[n], PCR_SIZE, text);
                 if (!json_add_string(o, "sealed", text))
                         return false;
-                hex(p->now.value[n], PCR_SIZE, text);
+                hex_encode(p->now.value[n], PCR_SIZE, text);
                 if ((p->now.mask & (1u << n)) && !json_add_string(o, "now", text))
                         return false;
         }
@@ -64,9 +60,9 @@ static void policies_table(const struct cli *cli, const struct op_policies *all)
                         table_cell(t, TONE_PLAIN, "%s v%u", p->kek, p->version);
                         table_cell(t, TONE_PLAIN, "literal");
                         table_cell(t, TONE_PLAIN, "%u", n);
-                        hex(p->sealed.value[n], 8, text);
+                        hex_encode(p->sealed.value[n], 8, text);
                         table_cell(t, TONE_PLAIN, "%s…", text);
-                        hex(p->now.value[n], 8, text);
+                        hex_encode(p->now.value[n], 8, text);
                         table_cell(t, TONE_PLAIN, "%s", known ? text : "-");
                         table_cell(t, same ? TONE_GOOD : TONE_BAD, "%s",
                                    same    ? "yes"

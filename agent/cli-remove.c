@@ -17,13 +17,9 @@ static int run(struct cli *cli) {
         struct op_removed removed = { 0 };
         struct refusal why = { 0 };
         struct error err = { 0 };
-        char device[256];
-        int r;
+        const struct op_disk disk = { cli->arg[0], cli_value(cli, "header") };
+        int r = op_remove(&cli->context, &disk, cli_value(cli, "key-file"), &removed, &why, &err);
 
-        r = op_resolve(&cli->context, cli->arg[0], device, &why, &err);
-        if (r == OUTCOME_DONE)
-                r = op_remove(&cli->context, device, cli_value(cli, "key-file"), &removed, &why,
-                              &err);
         if (r != OUTCOME_DONE)
                 return cli_failed(cli, r, &why, &err);
         if (cli->json)
@@ -36,12 +32,13 @@ static int run(struct cli *cli) {
 
 static const struct cli_option options[] = {
         { "key-file", 'k', "FILE", "prove now that this other key opens the disk" },
+        CLI_HEADER_OPTION,
         { 0 },
 };
 
 const struct cli_verb verb_remove = {
         .name = "remove",
-        .synopsis = "DEVICE|NAME [--key-file=FILE]",
+        .synopsis = "DEVICE|NAME [--key-file=FILE] [--header=FILE]",
         .summary = "Take our keyslot and token out of a disk that another key opens",
         .args_min = 1,
         .args_max = 1,

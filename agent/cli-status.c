@@ -13,24 +13,33 @@ static const char *state_word(enum disk_state s) {
         return words[s];
 }
 
-static const char *slot_role(const struct op_status_disk *d, unsigned slot) {
-        return d->kek[0] && slot == d->slot ? "agent" : "foreign";
-}
-
 static struct json *slots_json(const struct op_status_disk *d) {
         _cleanup_(json_freep) struct json *slots = json_new_array();
 
         for (unsigned n = 0; n < LUKS_SLOTS_MAX; n++) {
                 struct json *o;
 
-                if (!(d->facts.slots & (1u << n)))
+                if (d->role[n] == SLOT_NONE)
                         continue;
                 o = json_new_object();
                 if (!json_append(slots, o) || !json_add_uint(o, "slot", n) ||
-                    !json_add_string(o, "role", slot_role(d, n)))
+                    !json_add_string(o, "role", slot_role_word(d->role[n])))
                         return NULL;
         }
         return TAKE(slots);
+}
+
+static struct json *tokens_json(const struct op_status_disk *d) {
+        _cleanup_(json_freep) struct json *tokens = json_new_array();
+
+        for (unsigned i = 0; i < d->tokens; i++) {
+                struct json *o = json_new_object();
+
+                if (!json_append(tokens, o) || !json_add_uint(o, "token", d->token[i].id) ||
+                    !json_add_string(o, "type", d->token[i].type))
+                        return NULL;
+        }
+        return TAKE(tokens);
 }
 
 static struct json *disk_json(const struct op_status_disk *d) {
@@ -45,7 +54,11 @@ static struct json *disk_json(const struct op_status_disk *d) {
             !json_add_string(o, "state", state_word(d->state)) ||
             !json_add_string(o, "role", d->known.role) ||
             !json_add_string(o, "cipher", d->facts.cipher) || !json_add(o, "kek", TAKE(kek)) ||
-            !json_add(o, "keyslots", slots_json(d)) || !json_add_string(o, "header", d->header) ||
+            !json_add(o, "keyslots", slots_json(d)) ||
+            !json_add(o, "foreign_tokens", tokens_json(d)) ||
+            !json_add_string(o, "header", d->header) ||
+            (d->clone_of[0] && !json_add_string(o, "clone_of", d->clone_of)) ||
+            (d->resized[0] && !json_add_string(o, "resized", d->resized)) ||
             (d->reason[0] && !json_add_string(o, "reason", d->reason)))
                 return NULL;
         return TAKE(o);
@@ -110,9 +123,9 @@ static void print_slots(const struct op_status_disk *d, char ret[64]) {
 
         ret[0] = '\0';
         for (unsigned n = 0; n < LUKS_SLOTS_MAX && used < 48; n++)
-                if (d->facts.slots & (1u << n))
+                if (d->role[n] != SLOT_NONE)
                         used += (size_t) snprintf(ret + used, 64 - used, "%s%u:%s", used ? " " : "",
-                                                  n, slot_role(d, n));
+                                                  n, slot_role_word(d->role[n]));
         if (!used)
                 (void) snprintf(ret, 64, "-");
 }
@@ -154,6 +167,32 @@ static void print_disks(const struct cli *cli, const struct op_status *s) {
         table_print(t, cli);
 }
 
+static void say_foreign(const struct op_status_disk *d) {
+        if (d->unknown == 0 && d->tokens == 0)
+                return;
+        printf("  ! %s has what isn't ours, and is never opened by us:", d->known.name);
+        for (unsigned n = 0; n < LUKS_SLOTS_MAX; n++)
+                if (d->unknown & (1u << n))
+                        printf(" keyslot %u", n);
+        for (unsigned i = 0; i < d->tokens; i++)
+                printf(" token %u (%s)", d->token[i].id, d->token[i].type);
+        printf(". If you don't know it, somebody else does.\n");
+}
+
+/* What the reader can act on. */
+static void say_findings(const struct op_status_disk *d) {
+        say_foreign(d);
+        if (d->version && !op_has_other_way(d))
+                printf("  ! %s has no recovery slot and no escrow: if this TPM is lost, so is the "
+                       "disk.   diskseal recovery add %s\n",
+                       d->known.name, d->known.name);
+        if (d->clone_of[0])
+                printf("  ! %s is a copy of %s, which is at %s.\n", d->known.device, d->known.name,
+                       d->clone_of);
+        if (d->resized[0])
+                printf("  ! %s: since it was enrolled, %s.\n", d->known.name, d->resized);
+}
+
 static int run(struct cli *cli) {
         _cleanup_(op_status_done) struct op_status s = { 0 };
         struct refusal why = { 0 };
@@ -170,6 +209,9 @@ static int run(struct cli *cli) {
         else if (!cli->quiet) {
                 putchar('\n');
                 print_disks(cli, &s);
+                putchar('\n');
+                for (size_t i = 0; i < s.disks; i++)
+                        say_findings(&s.disk[i]);
         }
         return EXIT_DONE;
 }
@@ -178,7 +220,7 @@ static const struct cli_option options[] = { { 0 } };
 
 const struct cli_verb verb_status = {
         .name = "status",
-        .synopsis = "[NAME…]",
+        .synopsis = "[NAME|DEVICE…]",
         .summary = "Show the disks, their keys and the state of their headers; unseals nothing",
         .args_max = CLI_ARGS_MAX,
         .options = options,

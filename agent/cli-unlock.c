@@ -7,10 +7,16 @@
 static struct json *as_json(const struct op_unlocked *u, bool test) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *kek = json_new_object();
 
-        if (!json_add_string(kek, "name", u->kek) || !json_add_uint(kek, "version", u->version) ||
-            !json_add_string(o, "result", test ? "proven" : "open") ||
+        if (u->kek[0] ? !json_add_string(kek, "name", u->kek) ||
+                                !json_add_uint(kek, "version", u->version) ||
+                                !json_add(o, "kek", TAKE(kek))
+                      : !json_add_bool(o, "recovered", true))
+                return NULL;
+        if (!json_add_string(o, "result", test ? "proven" : "open") ||
             !json_add_string(o, "name", u->name) || !json_add_string(o, "uuid", u->uuid) ||
-            !json_add_string(o, "role", u->role) || !json_add(o, "kek", TAKE(kek)) ||
+            !json_add_string(o, "role", u->role) ||
+            (u->clone_of[0] && !json_add_string(o, "clone_of", u->clone_of)) ||
+            (u->resized[0] && !json_add_string(o, "resized", u->resized)) ||
             !json_add_uint(o, "slot", u->slot) ||
             !json_add_string(o, "header", u->degraded ? "degraded" : "verified") ||
             (u->degraded && !json_add_string(o, "reason", u->degraded_text)))
@@ -21,13 +27,22 @@ static struct json *as_json(const struct op_unlocked *u, bool test) {
 static int print_result(const struct cli *cli, const struct op_unlocked *u, bool test) {
         if (cli->json)
                 return cli_print_json(as_json(u, test));
-        if (test)
+        if (test && u->kek[0])
                 cli_say(cli,
                         "  %s opens with KEK %s v%u (header verified, keyslot %u); it was not "
                         "activated",
                         u->name, u->kek, u->version, u->slot);
+        else if (test)
+                cli_say(cli,
+                        "  %s opens with your key (header verified, keyslot %u); it was not "
+                        "activated",
+                        u->name, u->slot);
         else
                 cli_say(cli, "  %s is open: /dev/mapper/%s", u->name, u->name);
+        if (u->clone_of[0])
+                cli_say(cli, "  It's a copy: %s is also at %s.", u->name, u->clone_of);
+        if (u->resized[0])
+                cli_say(cli, "  Since it was enrolled, %s.", u->resized);
         if (u->degraded)
                 fprintf(stderr,
                         "diskseal: one copy of the header of %s needs repair: %s.\n  The other one "
@@ -38,15 +53,18 @@ static int print_result(const struct cli *cli, const struct op_unlocked *u, bool
 
 static int run_unlock(struct cli *cli) {
         bool test = cli_value(cli, "test") != NULL;
+        _cleanup_(cli_owner_done) struct cli_owner owner = { 0 };
+        struct op_unlock args = { .disk = { cli->arg[0], cli_value(cli, "header") }, .test = test };
         struct op_unlocked u = { 0 };
         struct refusal why = { 0 };
         struct error err = { 0 };
-        char device[256];
         int r;
 
-        r = op_resolve(&cli->context, cli->arg[0], device, &why, &err);
-        if (r == OUTCOME_DONE)
-                r = op_unlock(&cli->context, device, test, &u, &why, &err);
+        r = cli_owner(cli, cli_value(cli, "recovery") != NULL, &owner, &err);
+        if (owner.key.passphrase || owner.key.escrow)
+                args.owner = &owner.key;
+        if (r == 0)
+                r = op_unlock(&cli->context, &args, &u, &why, &err);
         if (r != OUTCOME_DONE)
                 return cli_failed(cli, r, &why, &err);
         if (cli->dry_run) {
@@ -70,17 +88,21 @@ static int run_lock(struct cli *cli) {
 
 static const struct cli_option unlock_options[] = {
         { "test", 0, NULL, "prove that the key opens the disk; activate nothing" },
+        { "recovery", 0, NULL, "ask for its recovery passphrase, and leave the TPM out" },
+        CLI_OWNER_OPTIONS,
+        CLI_HEADER_OPTION,
         { 0 },
 };
 
 const struct cli_verb verb_unlock = {
         .name = "unlock",
-        .synopsis = "DEVICE|NAME [--test]",
+        .synopsis = "DEVICE|NAME [--test] [--recovery|--recovery-key-file=FILE|--key=FILE] "
+                    "[--header=FILE]",
         .summary = "Open a disk, if this machine is in the measured state",
         .args_min = 1,
         .args_max = 1,
         .options = unlock_options,
-        .examples = { "diskseal unlock data1", "diskseal unlock /dev/vdb --test" },
+        .examples = { "diskseal unlock /dev/vdb --test", "diskseal unlock data1 --recovery" },
         .run = run_unlock,
 };
 

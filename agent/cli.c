@@ -14,6 +14,36 @@ const char *cli_value(const struct cli *cli, const char *option) {
         abort(); /* a verb asked for an option that isn't in its own table */
 }
 
+unsigned cli_values(const struct cli *cli, const char *option, const char *ret[CLI_GIVEN_MAX + 1]) {
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < cli->givens; i++)
+                if (strcmp(cli->verb->options[cli->given[i].option].name, option) == 0)
+                        ret[n++] = cli->given[i].value;
+        ret[n] = NULL;
+        return n;
+}
+
+int cli_subverb(struct cli *cli, const struct cli_subverb *all) {
+        const struct op_disk disk = { cli->arg[1], cli_value(cli, "header") };
+
+        for (; all->name; all++)
+                if (strcmp(cli->arg[0], all->name) == 0)
+                        return all->run(cli, &disk);
+        return cli_usage(cli, "%s has no '%s'", cli->verb->name, cli->arg[0]);
+}
+
+int cli_slot(const struct cli *cli) {
+        const char *value = cli_value(cli, "slot");
+        char *end;
+        long n;
+
+        if (!value)
+                return -1;
+        n = strtol(value, &end, 10);
+        return *value >= '0' && *value <= '9' && *end == '\0' && n < LUKS_SLOTS_MAX ? (int) n : -2;
+}
+
 void cli_say(const struct cli *cli, const char *fmt, ...) {
         va_list ap;
 

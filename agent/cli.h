@@ -24,6 +24,7 @@ struct cli_option {
 
 #define CLI_OPTIONS_MAX 16
 #define CLI_ARGS_MAX 64
+#define CLI_GIVEN_MAX 32
 
 struct cli {
         struct context context;
@@ -32,7 +33,12 @@ struct cli {
         const struct cli_verb *verb;
         const char *
                 value[CLI_OPTIONS_MAX]; /* of the verb's options, in their order; "" for a switch */
-        char *arg[CLI_ARGS_MAX + 1];    /* what isn't an option, NULL at the end */
+        struct {
+                unsigned option;
+                const char *value;
+        } given[CLI_GIVEN_MAX]; /* the same, each time that one stood there */
+        unsigned givens;
+        char *arg[CLI_ARGS_MAX + 1]; /* what isn't an option, NULL at the end */
         unsigned args;
 };
 
@@ -47,10 +53,44 @@ struct cli_verb {
 };
 
 extern const struct cli_verb verb_format, verb_adopt, verb_unlock, verb_lock, verb_remove,
-        verb_rotate, verb_status, verb_kek, verb_policy, verb_doctor;
+        verb_rotate, verb_status, verb_kek, verb_policy, verb_doctor, verb_enroll, verb_header,
+        verb_recovery, verb_escrow;
 
 /* The value of one of the verb's options, or NULL. */
 const char *cli_value(const struct cli *cli, const char *option);
+/* All values of an option that may stand several times, NULL at the end. Return: how many. */
+unsigned cli_values(const struct cli *cli, const char *option, const char *ret[CLI_GIVEN_MAX + 1]);
+
+/* The owner's key, from --key or --recovery-key-file; else asked for on the terminal where
+ * @must_ask, or none. For cli_owner_done(). Return: 0; or a fault. */
+struct cli_owner {
+        struct secret *passphrase;
+        struct private_key *escrow;
+        struct owner_key key; /* both of NULL where none was given */
+};
+int cli_owner(const struct cli *cli, bool must_ask, struct cli_owner *ret,
+              struct error *err) _warn_unused_;
+void cli_owner_done(struct cli_owner *o);
+
+/* One of a verb's own verbs: "add" of recovery add DEVICE. */
+struct cli_subverb {
+        const char *name;
+        int (*run)(struct cli *cli, const struct op_disk *disk);
+};
+
+/* Runs the one that the first argument names, on the disk that the second does. @all ends with a
+ * nameless one. */
+int cli_subverb(struct cli *cli, const struct cli_subverb *all);
+
+/* --slot. Return: its number; -1 where it wasn't given; -2 where it's none. */
+int cli_slot(const struct cli *cli);
+
+#define CLI_HEADER_OPTION                                                                          \
+        { "header", 0, "FILE", "its header, where that isn't on the device itself" }
+#define CLI_OWNER_OPTIONS                                                                          \
+        { "recovery-key-file", 0, "FILE", "a passphrase of the disk; - for standard input" }, {    \
+                "key", 0, "FILE", "the private key of an escrow certificate, in PEM"               \
+        }
 
 /* Prints what happened to standard error (and with --json to standard output). Return: the exit
  * status that belongs to @outcome. @safe: the sentence on the data, NULL for the usual one. */

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/file.h"
+#include "keys/store.h"
 
 void context_done(struct context *c) {
         context_release_tpm(c);
@@ -32,10 +34,42 @@ int context_keep(struct context *c, const struct kek *kek, struct secret *key, s
         return 0;
 }
 
+/* Which PCRs a KEK must be sealed to never comes from the disk: somebody who can seal to this TPM
+ * would choose ones that say nothing. It's what was recorded when the KEK was made here; without a
+ * record, what the user says, else no less than the default. */
+static int check_policy(const struct context *c, const char *subject, const struct kek *kek,
+                        struct refusal *why, struct error *err) {
+        _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
+        uint32_t mask = kek->steps.step[0].pcr_mask;
+        char folder[300], has[PCR_TEXT_MAX], must[PCR_TEXT_MAX];
+        int r;
+
+        if (!record)
+                return error_nomem(err);
+        context_store(c, folder);
+        r = store_read(folder, kek->name, record, err);
+        if (r < 0 && r != -ENOENT && r != -EBADMSG)
+                return r;
+        if (r < 0)
+                *record = (struct kek_record){ 0 };
+        *err = (struct error){ 0 };
+        if (record->has_current ? mask == record->current.steps.step[0].pcr_mask
+            : c->policy         ? mask == c->policy
+                                : (mask & PCRS_DEFAULT) == PCRS_DEFAULT)
+                return OUTCOME_DONE;
+        pcr_mask_format(mask, has);
+        pcr_mask_format(record->has_current ? record->current.steps.step[0].pcr_mask
+                        : c->policy         ? c->policy
+                                            : PCRS_DEFAULT,
+                        must);
+        return refusal_set(why, REFUSAL_POLICY,
+                           "%s stays locked: KEK %s v%u is sealed to PCR %s, not to this machine's "
+                           "policy, PCR %s",
+                           subject, kek->name, kek->version, has, must);
+}
+
 int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
                 struct refusal *why, struct error *err) {
-        struct kek_refusal reason = { 0 };
-        struct secret *key = NULL;
         int r;
 
         for (unsigned i = 0; i < c->open; i++)
@@ -43,6 +77,15 @@ int context_kek(struct context *c, const char *subject, const struct kek *kek, s
                         *ret = c->opened[i].key;
                         return OUTCOME_DONE;
                 }
+        r = check_policy(c, subject, kek, why, err);
+        return r == OUTCOME_DONE ? context_kek_made(c, subject, kek, ret, why, err) : r;
+}
+
+int context_kek_made(struct context *c, const char *subject, const struct kek *kek,
+                     struct secret **ret, struct refusal *why, struct error *err) {
+        struct kek_refusal reason = { 0 };
+        struct secret *key = NULL;
+        int r;
 
         r = context_tpm(c, err);
         if (r < 0)

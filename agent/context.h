@@ -14,12 +14,14 @@
  */
 
 #define KEKS_OPEN_MAX 16
+#define PCRS_DEFAULT (1u << 7)
 
 struct context {
         char tcti[256]; /* empty: the default */
         char state_dir[256];
         char config_dir[256];
         bool dry_run;
+        uint32_t policy; /* PCRs that the user says a KEK is sealed to; 0: as it's recorded */
 
         struct tpm *tpm; /* connected when first needed */
         /* KEKs that were unsealed or made in this run: none is unsealed twice. */
@@ -44,6 +46,10 @@ void context_release_tpm(struct context *c);
  * Return: OUTCOME_DONE, OUTCOME_REFUSED; or a fault. */
 int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
                 struct refusal *why, struct error *err) _warn_unused_;
+
+/* The same from the TPM, and under whatever policy, for one that was made in this run. */
+int context_kek_made(struct context *c, const char *subject, const struct kek *kek,
+                     struct secret **ret, struct refusal *why, struct error *err) _warn_unused_;
 
 /* Gives the context a KEK that this run made; owned by it from then on, also on failure. */
 int context_keep(struct context *c, const struct kek *kek, struct secret *key,

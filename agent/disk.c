@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
 #include "agent/disk.h"
 
 #include <errno.h>
@@ -19,13 +20,16 @@ const char *disk_subject(const struct disk *d) {
         return d->token ? d->token->name : luks_facts(d->luks)->device;
 }
 
-bool disk_owns_slot(const struct disk *d) {
+bool disk_token_bound(const struct luks *l, unsigned id) {
         const struct json *slots;
         struct error ignored = { 0 };
 
-        return json_get_array(luks_token(d->luks, d->token_id), "keyslots", &slots, &ignored) ==
-                       0 &&
+        return json_get_array(luks_token(l, id), "keyslots", &slots, &ignored) == 0 &&
                json_length(slots) == 1;
+}
+
+bool disk_owns_slot(const struct disk *d) {
+        return disk_token_bound(d->luks, d->token_id);
 }
 
 static int read_tokens(struct disk *d, struct refusal *why, struct error *err) {
@@ -51,25 +55,22 @@ static int read_tokens(struct disk *d, struct refusal *why, struct error *err) {
                         d->pending = true;
                         d->pending_id = id;
                 } else if (!d->token || t->epoch > d->token->epoch) {
+                        if (d->token)
+                                d->stale |= 1u << d->token_id;
                         token_free(d->token);
                         d->token = TAKE(t);
                         d->token_id = id;
+                } else {
+                        d->stale |= 1u << id;
                 }
         }
         return OUTCOME_DONE;
 }
 
-int disk_load(const char *device, struct disk *ret, struct refusal *why, struct error *err) {
-        _cleanup_(disk_done) struct disk d = DISK_INIT;
-        struct luks_reason reason = { 0 };
-        int r;
+int disk_take(struct luks *l, struct disk *ret, struct refusal *why, struct error *err) {
+        _cleanup_(disk_done) struct disk d = { .luks = l };
+        int r = read_tokens(&d, why, err);
 
-        r = luks_open(&(struct luks_source){ device, NULL }, &d.luks, &reason, err);
-        if (r < 0)
-                return r;
-        if (r != LUKS_OK)
-                return refuse_luks(why, device, r, &reason);
-        r = read_tokens(&d, why, err);
         if (r != OUTCOME_DONE)
                 return r;
         *ret = d;
@@ -77,29 +78,53 @@ int disk_load(const char *device, struct disk *ret, struct refusal *why, struct 
         return OUTCOME_DONE;
 }
 
-int disk_load_enrolled(const char *device, struct disk *ret, struct refusal *why,
+int disk_load(const struct luks_source *from, struct disk *ret, struct refusal *why,
+              struct error *err) {
+        struct luks_reason reason = { 0 };
+        struct luks *l = NULL;
+        int r = luks_open(from, &l, &reason, err);
+
+        if (r < 0)
+                return r;
+        return r == LUKS_OK ? disk_take(l, ret, why, err)
+                            : refuse_luks(why, from->device, r, &reason);
+}
+
+int disk_load_enrolled(const struct luks_source *from, struct disk *ret, struct refusal *why,
                        struct error *err) {
         _cleanup_(disk_done) struct disk d = DISK_INIT;
-        int r = disk_load(device, &d, why, err);
+        int r = disk_load(from, &d, why, err);
 
         if (r != OUTCOME_DONE)
                 return r;
         if (!d.token)
                 return refusal_set(why, REFUSAL_NO_TOKEN,
-                                   "%s is a LUKS2 disk without a diskseal token%s", device,
+                                   "%s is a LUKS2 disk without a diskseal token%s", from->device,
                                    d.pending ? ": its adoption was cut off" : "");
         *ret = d;
         d = (struct disk) DISK_INIT;
         return OUTCOME_DONE;
 }
 
-int disk_secret(const struct disk *d, const struct token_entry *entry, struct secret *kek,
-                struct secret **ret, struct refusal *why, struct error *err) {
-        _cleanup_(secret_freep) struct secret *secret = NULL;
-        struct luks_reason reason = { 0 };
-        int r;
+static int check_pin(const struct disk *d, struct secret *secret, struct luks_reason *why,
+                     struct error *err) {
+        struct token *t = d->token;
+        int r = luks_pin_check(d->luks, t->slot, secret, &t->pin, why, err);
 
-        r = token_unwrap(d->token, luks_facts(d->luks)->uuid, entry, kek, &secret, err);
+        if (r == LUKS_REFUSED && t->has_next) {
+                r = luks_pin_check(d->luks, t->slot, secret, &t->next, why, err);
+                if (r == LUKS_OK)
+                        t->pin = t->next;
+        }
+        if (r == LUKS_OK)
+                t->has_next = false;
+        return r;
+}
+
+int disk_unwrap(const struct disk *d, const struct token_entry *entry, struct secret *kek,
+                struct secret **ret, struct refusal *why, struct error *err) {
+        int r = token_unwrap(d->token, luks_facts(d->luks)->uuid, entry, kek, ret, err);
+
         if (r < 0)
                 return r;
         if (r != CRYPTO_GOOD)
@@ -108,8 +133,18 @@ int disk_secret(const struct disk *d, const struct token_entry *entry, struct se
                         "%s stays locked: KEK %s v%u doesn't open its token: altered, or made "
                         "for another disk",
                         disk_subject(d), entry->kek.name, entry->kek.version);
+        return OUTCOME_DONE;
+}
 
-        r = luks_pin_check(d->luks, d->token->slot, secret, &d->token->pin, &reason, err);
+int disk_secret(const struct disk *d, const struct token_entry *entry, struct secret *kek,
+                struct secret **ret, struct refusal *why, struct error *err) {
+        _cleanup_(secret_freep) struct secret *secret = NULL;
+        struct luks_reason reason = { 0 };
+        int r = disk_unwrap(d, entry, kek, &secret, why, err);
+
+        if (r != OUTCOME_DONE)
+                return r;
+        r = check_pin(d, secret, &reason, err);
         if (r < 0)
                 return r;
         if (r != LUKS_OK)
@@ -163,12 +198,32 @@ int disk_open_foreign(struct luks *l, const char *key_file, unsigned ours, struc
 
 /* --- enrolment --- */
 
-static int put_token(struct luks_edit *edit, unsigned id, const struct token *t,
-                     struct error *err) {
+int disk_put_token(struct luks_edit *edit, unsigned id, const struct token *t, struct error *err) {
         _cleanup_(json_freep) struct json *json = NULL;
         int r = token_print(t, &json, err);
 
         return r < 0 ? r : luks_token_set(edit, id, json, err);
+}
+
+int disk_change_escrow(struct luks_edit *edit, const struct disk *d, const struct disk_keys *keys,
+                       const struct luks_plan *plan, struct error *err) {
+        const struct luks_pin_keys with = { d->token->slot, keys->slot_secret, keys->volume_key };
+        struct token *t = d->token;
+        int r;
+
+        r = luks_pin_make(luks_edit_result(edit), &with, plan, &t->next, err);
+        if (r < 0)
+                return r;
+        t->has_next = true;
+        if ((r = disk_put_token(edit, d->token_id, t, err)) < 0)
+                return r;
+        r = plan->json ? luks_token_set(edit, plan->token, plan->json, err)
+                       : luks_token_remove(edit, plan->token, err);
+        if (r < 0)
+                return r;
+        t->pin = t->next;
+        t->has_next = false;
+        return disk_put_token(edit, d->token_id, t, err);
 }
 
 /* What the disk must have room for: the slot, the token, and its second entry during a rotation. */
@@ -189,15 +244,12 @@ static int enrolment_room(const struct luks *l, struct token *t, unsigned *ret_t
         return r == LUKS_OK ? OUTCOME_DONE : refuse_luks(why, t->name, r, &reason);
 }
 
-/* Reads the new slot back from the disk: its secret must open it, to the very same volume key. */
-static int prove_slot(struct luks *l, unsigned slot, struct secret *secret,
-                      struct secret *volume_key, struct refusal *why, struct error *err) {
+int disk_prove_slot(struct luks *l, const struct luks_key *key, struct secret *volume_key,
+                    struct refusal *why, struct error *err) {
         _cleanup_(secret_freep) struct secret *found = NULL;
         struct luks_reason reason = { 0 };
-        int r;
+        int r = luks_slot_open(l, key, &found, &reason, err);
 
-        r = luks_slot_open(l, &(struct luks_key){ slot, LUKS_SLOT_OURS, secret }, &found, &reason,
-                           err);
         if (r < 0)
                 return r;
         if (r != LUKS_OK)
@@ -218,7 +270,7 @@ static int new_token(const struct luks *l, const struct enrolment *what, struct 
                 return error_nomem(err);
         (void) snprintf(t->name, sizeof(t->name), "%s", what->name);
         (void) snprintf(t->role, sizeof(t->role), "%s", what->role);
-        t->epoch = 1;
+        t->epoch = what->epoch ? what->epoch : 1;
         t->state = TOKEN_PENDING;
         t->entries = 1;
         t->entry[0].kek = *what->kek;
@@ -227,6 +279,25 @@ static int new_token(const struct luks *l, const struct enrolment *what, struct 
                 return r;
         *ret = TAKE(t);
         return 0;
+}
+
+/* Beside what was pinned before, what is pinned next: a cut leaves one of both. */
+static int expect_enrolled(const struct luks *l, unsigned slot, const char *state_dir,
+                           struct error *err) {
+        _cleanup_(freep) char *known = NULL, *then = NULL, *both = NULL;
+        const char *uuid = luks_facts(l)->uuid;
+        int r;
+
+        if ((r = luks_covered(l, (int) slot, NULL, &then, err)) < 0 ||
+            (r = state_read_header(state_dir, uuid, &known, err)) < 0)
+                return r;
+        if (!known)
+                return 0;
+        if (asprintf(&both, "%.*s\n%s", (int) strcspn(known, "\n"), known, then) < 0) {
+                both = NULL;
+                return error_nomem(err);
+        }
+        return state_write_header(state_dir, uuid, both, err);
 }
 
 int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *ret_slot,
@@ -244,22 +315,25 @@ int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *
         if (r != OUTCOME_DONE)
                 return r;
 
-        if ((r = put_token(edit, id, t, err)) < 0 ||
+        if ((r = disk_put_token(edit, id, t, err)) < 0 ||
             (r = luks_slot_add(edit, &(struct luks_key){ t->slot, LUKS_SLOT_OURS, secret },
                                what->volume_key, err)) < 0)
                 return r;
         now = luks_edit_result(edit);
-        r = prove_slot(now, t->slot, secret, what->volume_key, why, err);
+        r = disk_prove_slot(now, &(struct luks_key){ t->slot, LUKS_SLOT_OURS, secret },
+                            what->volume_key, why, err);
         if (r != OUTCOME_DONE)
                 return r;
         r = luks_pin_make(now, &(struct luks_pin_keys){ t->slot, secret, what->volume_key }, NULL,
                           &t->pin, err);
         if (r < 0)
                 return r;
+        if (what->state_dir && (r = expect_enrolled(now, t->slot, what->state_dir, err)) < 0)
+                return r;
         t->pinned = true;
         t->state = TOKEN_ACTIVE;
         *ret_slot = t->slot;
-        return put_token(edit, id, t, err);
+        return disk_put_token(edit, id, t, err);
 }
 
 int disk_clean_pending(struct luks_edit *edit, const struct disk *d, struct secret *kek_key,
@@ -299,6 +373,21 @@ int disk_remember_header(const struct luks *l, unsigned slot, const char *state_
         if (known && strcmp(known, covered) == 0)
                 return 0;
         return state_write_header(state_dir, uuid, covered, err);
+}
+
+int disk_expect_header(const struct luks *l, unsigned slot, const struct luks_plan *plan,
+                       const char *state_dir, struct error *err) {
+        _cleanup_(freep) char *now = NULL, *then = NULL, *both = NULL;
+        int r;
+
+        if ((r = luks_covered(l, (int) slot, NULL, &now, err)) < 0 ||
+            (r = luks_covered(l, (int) slot, plan, &then, err)) < 0)
+                return r;
+        if (asprintf(&both, "%s\n%s", now, then) < 0) {
+                both = NULL;
+                return error_nomem(err);
+        }
+        return state_write_header(state_dir, luks_facts(l)->uuid, both, err);
 }
 
 int disk_slot_hash(const struct luks *l, unsigned slot, uint8_t ret[32], struct error *err) {

@@ -16,6 +16,7 @@ struct disk {
         struct luks *luks;
         struct token *token; /* NULL where the disk has none that is active */
         unsigned token_id;
+        uint32_t stale; /* bit n: token n is ours, active, and older than the one that counts */
         /* A token that was written before its keyslot; an enrolment was cut off. */
         bool pending;
         unsigned pending_id;
@@ -29,21 +30,30 @@ void disk_done(struct disk *d);
 /* What to call the disk in messages: the name in its token, else the path. */
 const char *disk_subject(const struct disk *d);
 
-/* Copies and checks the header of @device and reads our tokens. Of several active ones that with
- * the highest epoch counts. Return: OUTCOME_DONE (a token may still be missing), OUTCOME_REFUSED;
- * or a fault. */
-int disk_load(const char *device, struct disk *ret, struct refusal *why,
+/* Copies and checks a disk's header and reads our tokens. Of several active ones that with the
+ * highest epoch counts. Return: OUTCOME_DONE (a token may still be missing), OUTCOME_REFUSED; or a
+ * fault. */
+int disk_load(const struct luks_source *from, struct disk *ret, struct refusal *why,
+              struct error *err) _warn_unused_;
+/* The same with a header that was checked already; it's @ret's from then on, or closed. */
+int disk_take(struct luks *l, struct disk *ret, struct refusal *why,
               struct error *err) _warn_unused_;
 /* The same, and the disk must have an active token. */
-int disk_load_enrolled(const char *device, struct disk *ret, struct refusal *why,
+int disk_load_enrolled(const struct luks_source *from, struct disk *ret, struct refusal *why,
                        struct error *err) _warn_unused_;
 
 /* Whether the token is bound to the keyslot that it names. It isn't once that was destroyed: the
  * number may be another's by now. */
 bool disk_owns_slot(const struct disk *d);
+bool disk_token_bound(const struct luks *l, unsigned id);
 
-/* Unwraps the slot secret with the KEK of one entry, and checks the pin with it: from then on the
- * header is what it was when it was pinned. */
+/* Unwraps the slot secret with the KEK of one entry; the header may be any. */
+int disk_unwrap(const struct disk *d, const struct token_entry *entry, struct secret *kek,
+                struct secret **ret, struct refusal *why, struct error *err) _warn_unused_;
+
+/* The same, and checks the pin with it: from then on the
+ * header is what it was when it was pinned. Where the token has two pins (a change to an escrow was
+ * cut off), the one that holds becomes the pin, and whoever writes the token next settles it. */
 int disk_secret(const struct disk *d, const struct token_entry *entry, struct secret *kek,
                 struct secret **ret, struct refusal *why, struct error *err) _warn_unused_;
 
@@ -75,6 +85,8 @@ struct enrolment {
         const struct kek *kek;
         struct secret *kek_key;
         struct secret *volume_key;
+        uint32_t epoch;        /* 0: the first; else above that of the token that it's to replace */
+        const char *state_dir; /* where the header is recorded as it was before; NULL: nowhere */
 };
 
 /**
@@ -88,6 +100,29 @@ struct enrolment {
 int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *ret_slot,
                 struct refusal *why, struct error *err) _warn_unused_;
 
+/* A new keyslot, read back from the disk: its key must open it, to the very same volume key. */
+int disk_prove_slot(struct luks *l, const struct luks_key *key, struct secret *volume_key,
+                    struct refusal *why, struct error *err) _warn_unused_;
+
+/* Writes the token @t to the place of number @id. */
+int disk_put_token(struct luks_edit *edit, unsigned id, const struct token *t,
+                   struct error *err) _warn_unused_;
+
+/* What changes an escrow token: the secrets that the pin is made with. */
+struct disk_keys {
+        struct secret *slot_secret, *volume_key; /* borrowed */
+};
+
+/**
+ * disk_change_escrow() - set or remove an escrow token, which the pin covers
+ *
+ * In three writes: our token with the pin of the header as it is and as it will be, the change
+ * itself, our token with the new pin alone. After a cut between any two one of both pins holds.
+ * @d->token is as it was last written.
+ */
+int disk_change_escrow(struct luks_edit *edit, const struct disk *d, const struct disk_keys *keys,
+                       const struct luks_plan *plan, struct error *err) _warn_unused_;
+
 /* Removes what a cut enrolment left: the pending token, and its keyslot if the KEK proves that it's
  * ours. */
 int disk_clean_pending(struct luks_edit *edit, const struct disk *d, struct secret *kek_key,
@@ -96,6 +131,11 @@ int disk_clean_pending(struct luks_edit *edit, const struct disk *d, struct secr
 /* Records in @state_dir what was pinned with a key at hand, for status to compare with. */
 int disk_remember_header(const struct luks *l, unsigned slot, const char *state_dir,
                          struct error *err) _warn_unused_;
+
+/* The same before @plan is carried out: the header as it is and as it will be. The one as it is was
+ * proven with a key. */
+int disk_expect_header(const struct luks *l, unsigned slot, const struct luks_plan *plan,
+                       const char *state_dir, struct error *err) _warn_unused_;
 
 /* SHA-256 over one keyslot as the header describes it. Return: 0; -ENOENT. */
 int disk_slot_hash(const struct luks *l, unsigned slot, uint8_t ret[32],

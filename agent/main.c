@@ -13,8 +13,9 @@
 #include "agent/config.h"
 
 static const struct cli_verb *const verbs[] = {
-        &verb_format, &verb_adopt,  &verb_unlock, &verb_lock,   &verb_remove,
-        &verb_rotate, &verb_status, &verb_kek,    &verb_policy, &verb_doctor,
+        &verb_format, &verb_adopt,  &verb_enroll, &verb_unlock, &verb_lock,
+        &verb_remove, &verb_rotate, &verb_status, &verb_kek,    &verb_recovery,
+        &verb_escrow, &verb_header, &verb_policy, &verb_doctor,
 };
 
 static const struct cli_option globals[] = {
@@ -138,7 +139,12 @@ static int parse_options(struct cli *cli, int argc, char **argv) {
                 if (o == ':')
                         return cli_usage(cli, "%s needs a value", argv[optind - 1]);
                 if (o >= FIRST_VERB_OPTION && o < FIRST_GLOBAL) {
-                        cli->value[o - FIRST_VERB_OPTION] = optarg ? optarg : "";
+                        o -= FIRST_VERB_OPTION;
+                        if (cli->givens == CLI_GIVEN_MAX)
+                                return cli_usage(cli, "too many options");
+                        cli->given[cli->givens].option = (unsigned) o;
+                        cli->given[cli->givens++].value = optarg;
+                        cli->value[o] = optarg ? optarg : "";
                         continue;
                 }
                 o = o >= FIRST_GLOBAL ? o - FIRST_GLOBAL : global_by_letter(o);
@@ -196,6 +202,8 @@ static void harden(void) {
         (void) prctl(PR_SET_DUMPABLE, 0);
         (void) setrlimit(RLIMIT_CORE, &none);
         (void) umask(077);
+        /* Before there are threads, as argon2 makes them: tpm/ does it only then. */
+        (void) setenv("TSS2_LOG", "all+NONE", 0);
         /* A TPM simulator that goes away is a fault to report, not the end of us. */
         (void) signal(SIGPIPE, SIG_IGN);
 }

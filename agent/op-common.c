@@ -11,29 +11,6 @@
 
 volatile sig_atomic_t op_stop;
 
-int op_resolve(const struct context *c, const char *what, char ret_device[256], struct refusal *why,
-               struct error *err) {
-        _cleanup_(state_done) struct state s = { 0 };
-        const struct state_disk *d;
-        int r;
-
-        if (strchr(what, '/') || access(what, F_OK) == 0) {
-                if (strlen(what) >= 256)
-                        return error_set(err, -ENAMETOOLONG, "device path too long");
-                (void) snprintf(ret_device, 256, "%s", what);
-                return OUTCOME_DONE;
-        }
-        r = state_read(c->state_dir, &s, err);
-        if (r < 0)
-                return r;
-        d = state_by_name(&s, what);
-        if (!d)
-                return refusal_set(why, REFUSAL_UNKNOWN_DISK, "no disk named '%.60s' is known here",
-                                   what);
-        (void) snprintf(ret_device, 256, "%s", d->device);
-        return OUTCOME_DONE;
-}
-
 /* Without a record, the KEK of a disk that is known to have it. Return: OUTCOME_DONE; -ENOENT. */
 static int from_known_disks(struct context *c, const char *name, struct kek *ret,
                             struct error *err) {
@@ -46,10 +23,10 @@ static int from_known_disks(struct context *c, const char *name, struct kek *ret
                 _cleanup_(disk_done) struct disk d = DISK_INIT;
                 struct refusal ignored_why;
                 struct error ignored = { 0 };
+                struct luks_source from = state_source(&s.disks[i]);
 
                 if (strcmp(s.disks[i].kek, name) != 0 ||
-                    disk_load_enrolled(s.disks[i].device, &d, &ignored_why, &ignored) !=
-                            OUTCOME_DONE ||
+                    disk_load_enrolled(&from, &d, &ignored_why, &ignored) != OUTCOME_DONE ||
                     strcmp(d.token->entry[0].kek.name, name) != 0)
                         continue;
                 /* The older of two: the newer may be a rotation that wasn't proven. */
@@ -74,7 +51,7 @@ int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct re
                 return r;
         if (r != KEK_OPEN)
                 return refuse_kek(why, k->name, &k->kek, r, &reason);
-        r = context_kek(c, k->name, &k->kek, &k->key, why, err);
+        r = context_kek_made(c, k->name, &k->kek, &k->key, why, err);
         if (r != OUTCOME_DONE)
                 return r;
         if (!crypto_equal(secret_data(made), secret_data(k->key), secret_size(made)))

@@ -123,9 +123,8 @@ static void check_disk(struct op_doctor *d, const struct op_status_disk *k) {
         else if (k->staged)
                 found(finding(d, OP_WARN, what, "diskseal rotate finishes it."),
                       "a rotation to v%u was interrupted", k->staged);
-        else if ((k->facts.data_slots & ~(1u << k->slot)) == 0)
-                found(finding(d, OP_WARN, what,
-                              "Add a passphrase for the bad day: cryptsetup luksAddKey."),
+        else if (!op_has_other_way(k))
+                found(finding(d, OP_WARN, what, "diskseal recovery add makes one."),
                       "no other keyslot: if this TPM is lost, so is the disk");
         else
                 found(finding(d, OP_GOOD, what, ""), "header %s", k->header);

@@ -5,6 +5,7 @@
 
 #include "agent/disk.h"
 #include "agent/op.h"
+#include "agent/target.h"
 
 /* A keyslot that was opened here before, and is still the same. */
 static int find_proven(const struct luks *l, const struct state_disk *known, unsigned ours,
@@ -77,17 +78,19 @@ static int remove_ours(const struct disk *d, struct refusal *why, struct error *
         return r < 0 ? r : OUTCOME_DONE;
 }
 
-int op_remove(struct context *c, const char *device, const char *key_file, struct op_removed *ret,
-              struct refusal *why, struct error *err) {
+int op_remove(struct context *c, const struct op_disk *disk, const char *key_file,
+              struct op_removed *ret, struct refusal *why, struct error *err) {
         _cleanup_(disk_done) struct disk d = DISK_INIT;
         _cleanup_(state_done) struct state s = { 0 };
+        struct target t;
         const char *uuid;
         int r;
 
         if ((!c->dry_run && (r = context_lock(c, err)) < 0) ||
             (r = state_read(c->state_dir, &s, err)) < 0)
                 return r;
-        r = disk_load_enrolled(device, &d, why, err);
+        if ((r = target_find(c, disk->what, disk->header, &t, why, err)) == OUTCOME_DONE)
+                r = target_load(c, &t, &d, why, err);
         if (r != OUTCOME_DONE)
                 return r;
         uuid = luks_facts(d.luks)->uuid;

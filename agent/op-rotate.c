@@ -68,6 +68,7 @@ static void survey_disk(struct candidate *d) {
         _cleanup_(disk_done) struct disk disk = DISK_INIT;
         struct refusal why = { 0 };
         struct error err = { 0 };
+        struct luks_source from;
         int r;
 
         d->report->what = ROTATED_PENDING;
@@ -75,7 +76,8 @@ static void survey_disk(struct candidate *d) {
                 d->report->what = ROTATED_ABSENT;
                 return;
         }
-        r = disk_load_enrolled(d->report->known.device, &disk, &why, &err);
+        from = state_source(&d->report->known);
+        r = disk_load_enrolled(&from, &disk, &why, &err);
         if (r == OUTCOME_DONE && strcmp(luks_facts(disk.luks)->uuid, d->report->known.uuid) != 0)
                 r = refusal_set(&why, REFUSAL_UNKNOWN_DISK, "%s holds another disk than %s",
                                 d->report->known.device, d->report->known.name);
@@ -302,6 +304,8 @@ static int on_disks(struct rotation *r, worker_fn fn, enum rotation_effect effec
                 }
                 (void) snprintf(jobs[count].device, sizeof(jobs[count].device), "%s",
                                 d->report->known.device);
+                (void) snprintf(jobs[count].header, sizeof(jobs[count].header), "%s",
+                                d->report->known.header);
                 (void) snprintf(jobs[count].uuid, sizeof(jobs[count].uuid), "%s",
                                 d->report->known.uuid);
                 jobs[count].live = stage ? d->live : NULL;

@@ -6,6 +6,9 @@
 
 #include "agent/disk.h"
 #include "agent/op.h"
+#include "agent/target.h"
+#include "keys/escrow.h"
+#include "keys/recovery.h"
 
 void op_status_done(struct op_status *s) {
         free(s->kek);
@@ -27,7 +30,7 @@ static int judge_header(const struct context *c, const struct disk *d, struct op
                 return 0;
         }
         (void) snprintf(ret->header, sizeof(ret->header), "rules-ok");
-        if (!d->token || !disk_owns_slot(d))
+        if (!disk_owns_slot(d))
                 return 0;
         if ((r = state_read_header(c->state_dir, f->uuid, &pinned, err)) < 0)
                 return r;
@@ -36,7 +39,7 @@ static int judge_header(const struct context *c, const struct disk *d, struct op
         r = luks_covered(d->luks, (int) d->token->slot, NULL, &covered, err);
         if (r < 0)
                 return r;
-        if (strcmp(covered, pinned) == 0) {
+        if (state_header_known(pinned, covered)) {
                 (void) snprintf(ret->header, sizeof(ret->header), "verified");
         } else {
                 ret->state = DISK_REFUSED;
@@ -47,14 +50,72 @@ static int judge_header(const struct context *c, const struct disk *d, struct op
         return 0;
 }
 
-static void refused(struct op_status_disk *ret, const char *text) {
+static void refused(struct op_status_disk *ret, const char *text, const char *detail) {
         ret->state = DISK_REFUSED;
         (void) snprintf(ret->header, sizeof(ret->header), "refused");
-        (void) snprintf(ret->reason, sizeof(ret->reason), "%s", text);
+        (void) snprintf(ret->reason, sizeof(ret->reason), "%.150s%s%.100s", text,
+                        detail[0] ? ": " : "", detail);
+}
+
+/* Tokens of others are theirs; what a header says of them is shown, and cleaned before. */
+static void list_foreign(const struct disk *d, struct op_status_disk *ret) {
+        for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++) {
+                const struct json *token = luks_token(d->luks, id);
+                struct error ignored = { 0 };
+                const char *type;
+                unsigned marked;
+                char *c;
+
+                if (!token || token_is_ours(token) || escrow_is_one(token) ||
+                    recovery_is_one(token, &marked))
+                        continue;
+                ret->token[ret->tokens].id = id;
+                c = ret->token[ret->tokens].type;
+                if (json_get_string(token, "type", &type, &ignored) < 0)
+                        type = "?";
+                (void) snprintf(c, sizeof(ret->token->type), "%.39s", type);
+                for (; *c; c++)
+                        if (*c < ' ' || *c > '~')
+                                *c = '?';
+                ret->tokens++;
+        }
+}
+
+/* The owner's own passphrase is no news to the owner. */
+static uint32_t unknown_slots(const struct disk *d, const struct op_status_disk *s) {
+        uint32_t mask = 0;
+
+        for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
+                uint8_t hash[32];
+                struct error ignored = { 0 };
+
+                if (s->role[slot] == SLOT_FOREIGN &&
+                    (!(s->known.proven & (1u << slot)) ||
+                     disk_slot_hash(d->luks, slot, hash, &ignored) < 0 ||
+                     memcmp(hash, s->known.proven_hash[slot], sizeof(hash)) != 0))
+                        mask |= 1u << slot;
+        }
+        return mask;
+}
+
+static void describe(const struct disk *d, const struct target *t, struct op_status_disk *ret) {
+        const struct token *token = d->token;
+
+        slot_roles(d, ret->role);
+        ret->unknown = unknown_slots(d, ret);
+        list_foreign(d, ret);
+        target_resized(t, luks_facts(d->luks), ret->resized);
+        (void) snprintf(ret->kek, sizeof(ret->kek), "%s", token->entry[0].kek.name);
+        ret->version = token->entry[token->entries - 1].kek.version;
+        if (token->entries > 1)
+                ret->staged = token->entry[0].kek.version;
+        if (t->clone)
+                (void) snprintf(ret->clone_of, sizeof(ret->clone_of), "%s", t->known.device);
 }
 
 static int look_at(const struct context *c, struct op_status_disk *ret, struct error *err) {
         _cleanup_(disk_done) struct disk d = DISK_INIT;
+        struct target t = { .by_name = true, .known = ret->known };
         struct refusal why = { 0 };
         struct error fault = { 0 };
         int r;
@@ -64,36 +125,28 @@ static int look_at(const struct context *c, struct op_status_disk *ret, struct e
                 (void) snprintf(ret->header, sizeof(ret->header), "unknown");
                 return 0;
         }
-        r = disk_load(ret->known.device, &d, &why, &fault);
+        (void) snprintf(t.device, sizeof(t.device), "%s", ret->known.device);
+        (void) snprintf(t.header, sizeof(t.header), "%s", ret->known.header);
+        if (!ret->known.uuid[0])
+                t = (struct target){ .by_name = false };
+        if (!ret->known.uuid[0])
+                (void) snprintf(t.device, sizeof(t.device), "%s", ret->known.device);
+        r = target_load(c, &t, &d, &why, &fault);
         if (r != OUTCOME_DONE) {
-                refused(ret, r < 0 ? fault.text : why.details > 0 ? why.detail[0] : why.what);
+                refused(ret, r < 0 ? fault.text : why.what, why.details ? why.detail[0] : "");
                 return 0;
         }
         ret->facts = *luks_facts(d.luks);
-        if (strcmp(ret->facts.uuid, ret->known.uuid) != 0) {
-                refused(ret, "another disk is there now");
-                return 0;
+        ret->state = luks_is_active(d.token->name) ? DISK_OPEN : DISK_LOCKED;
+        if (!ret->known.uuid[0]) {
+                (void) snprintf(ret->known.name, sizeof(ret->known.name), "%s", d.token->name);
+                (void) snprintf(ret->known.uuid, sizeof(ret->known.uuid), "%s", ret->facts.uuid);
+                (void) snprintf(ret->known.role, sizeof(ret->known.role), "%s", d.token->role);
+                (void) snprintf(ret->known.kek, sizeof(ret->known.kek), "%s",
+                                d.token->entry[0].kek.name);
         }
-        ret->state = luks_is_active(ret->known.name) ? DISK_OPEN : DISK_LOCKED;
-        if (!d.token) {
-                refused(ret, d.pending ? "its adoption was cut off" : "its diskseal token is gone");
-                return 0;
-        }
-        ret->slot = d.token->slot;
-        (void) snprintf(ret->kek, sizeof(ret->kek), "%s", d.token->entry[0].kek.name);
-        ret->version = d.token->entry[d.token->entries - 1].kek.version;
-        if (d.token->entries > 1)
-                ret->staged = d.token->entry[0].kek.version;
+        describe(&d, &t, ret);
         return judge_header(c, &d, ret, err);
-}
-
-static bool wanted(char *const *names, const char *name) {
-        if (!names)
-                return true;
-        for (; *names; names++)
-                if (strcmp(*names, name) == 0)
-                        return true;
-        return false;
 }
 
 static int read_keks(const struct context *c, struct op_status *ret, struct error *err) {
@@ -141,32 +194,58 @@ static void look_at_tpm(struct context *c, struct op_status *ret) {
         (void) snprintf(ret->tpm_fault, sizeof(ret->tpm_fault), "%s", fault.text);
 }
 
-/* Keeps the disks that were asked for. */
-static int select_disks(struct op_status *s, char *const *names, struct refusal *why) {
-        size_t kept = 0;
-
-        for (char *const *n = names; n && *n; n++) {
-                bool known = false;
-
-                for (size_t i = 0; i < s->disks; i++)
-                        known |= strcmp(s->disk[i].known.name, *n) == 0;
-                if (!known)
-                        return refusal_set(why, REFUSAL_UNKNOWN_DISK,
-                                           "no disk named '%.60s' is known here", *n);
-        }
+static const struct op_status_disk *find(const struct op_status *s, const char *name) {
         for (size_t i = 0; i < s->disks; i++)
-                if (wanted(names, s->disk[i].known.name))
-                        s->disk[kept++] = s->disk[i];
-        s->disks = kept;
+                if (strcmp(s->disk[i].known.name, name) == 0 ||
+                    strcmp(s->disk[i].known.device, name) == 0)
+                        return &s->disk[i];
+        return NULL;
+}
+
+/* Keeps the disks that were asked for; a path that isn't recorded is one more. */
+static int select_disks(struct op_status *s, char *const *names, struct refusal *why,
+                        struct error *err) {
+        struct op_status_disk *chosen;
+        size_t count = 0;
+
+        while (names[count])
+                count++;
+        chosen = calloc(count + 1, sizeof(*chosen));
+        if (!chosen)
+                return error_nomem(err);
+        for (size_t i = 0; i < count; i++) {
+                const struct op_status_disk *known = find(s, names[i]);
+
+                if (!known && !strchr(names[i], '/')) {
+                        free(chosen);
+                        return refusal_set(why, REFUSAL_UNKNOWN_DISK,
+                                           "no disk named '%.60s' is known here", names[i]);
+                }
+                if (known)
+                        chosen[i] = *known;
+                else
+                        (void) snprintf(chosen[i].known.device, sizeof(chosen[i].known.device),
+                                        "%.255s", names[i]);
+        }
+        free(s->disk);
+        s->disk = chosen;
+        s->disks = count;
         return OUTCOME_DONE;
+}
+
+bool op_has_other_way(const struct op_status_disk *d) {
+        for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++)
+                if (d->role[slot] != SLOT_NONE && d->role[slot] != SLOT_AGENT)
+                        return true;
+        return false;
 }
 
 int op_status(struct context *c, char *const *names, struct op_status *ret, struct refusal *why,
               struct error *err) {
         int r = op_status_known(c, ret, err);
 
-        if (r == OUTCOME_DONE)
-                r = select_disks(ret, names, why);
+        if (r == OUTCOME_DONE && names)
+                r = select_disks(ret, names, why, err);
         if (r != OUTCOME_DONE)
                 return r;
         look_at_tpm(c, ret);

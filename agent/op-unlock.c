@@ -5,29 +5,50 @@
 
 #include "agent/disk.h"
 #include "agent/op.h"
+#include "agent/target.h"
 
-/* The newest entry first, then the older one: while a rotation is staged each alone is enough. What
- * is reported is why the newest didn't open. */
-static int open_secret(struct context *c, const struct disk *d, struct secret **ret,
-                       unsigned *ret_entry, struct refusal *why, struct error *err) {
-        struct refusal later = { 0 };
+static int by_tpm(struct context *c, struct disk *d, struct op_unlocked *ret,
+                  struct secret **ret_volume_key, struct refusal *why, struct error *err) {
+        const struct token_entry *entry;
+        struct tpm_way way = { 0 };
+        int r = way_by_tpm(c, d, &way, why, err);
 
-        for (unsigned i = 0; i < d->token->entries; i++) {
-                const struct token_entry *e = &d->token->entry[i];
-                struct refusal *say = i == 0 ? why : &later;
-                struct secret *kek;
-                int r = context_kek(c, d->token->name, &e->kek, &kek, say, err);
+        context_release_tpm(c);
+        if (r == OUTCOME_DONE)
+                r = disk_volume_key(d, way.slot_secret, ret_volume_key, why, err);
+        secret_free(way.slot_secret);
+        if (r != OUTCOME_DONE)
+                return r;
+        entry = &d->token->entry[way.entry];
+        (void) snprintf(ret->kek, sizeof(ret->kek), "%s", entry->kek.name);
+        ret->version = entry->kek.version;
+        ret->slot = d->token->slot;
+        return OUTCOME_DONE;
+}
 
-                if (r == OUTCOME_DONE)
-                        r = disk_secret(d, e, kek, ret, say, err);
-                if (r < 0)
-                        return r;
-                if (r == OUTCOME_DONE) {
-                        *ret_entry = i;
-                        return OUTCOME_DONE;
-                }
-        }
-        return OUTCOME_REFUSED;
+static int by_owner(const struct disk *d, const struct owner_key *owner, struct op_unlocked *ret,
+                    struct secret **ret_volume_key, struct refusal *why, struct error *err) {
+        struct owner_way way = { 0 };
+        int r = way_by_owner(d, owner, LUKS_SLOTS_MAX, &way, why, err);
+
+        if (r != OUTCOME_DONE)
+                return r;
+        ret->slot = way.slot;
+        *ret_volume_key = way.volume_key;
+        return way_check_pin(d, way.volume_key, why, err);
+}
+
+static void fill(const struct disk *d, const struct target *t, struct op_unlocked *ret) {
+        const struct luks_facts *f = luks_facts(d->luks);
+
+        ret->degraded = f->degraded;
+        (void) snprintf(ret->name, sizeof(ret->name), "%s", d->token->name);
+        (void) snprintf(ret->uuid, sizeof(ret->uuid), "%s", f->uuid);
+        (void) snprintf(ret->role, sizeof(ret->role), "%s", d->token->role);
+        (void) snprintf(ret->degraded_text, sizeof(ret->degraded_text), "%s", f->degraded_text);
+        if (t->clone)
+                (void) snprintf(ret->clone_of, sizeof(ret->clone_of), "%s", t->known.device);
+        target_resized(t, f, ret->resized);
 }
 
 static int activate(struct disk *d, struct secret *volume_key, struct error *err) {
@@ -44,35 +65,27 @@ static int activate(struct disk *d, struct secret *volume_key, struct error *err
         return r < 0 ? r : OUTCOME_DONE;
 }
 
-int op_unlock(struct context *c, const char *device, bool test, struct op_unlocked *ret,
+int op_unlock(struct context *c, const struct op_unlock *args, struct op_unlocked *ret,
               struct refusal *why, struct error *err) {
         _cleanup_(disk_done) struct disk d = DISK_INIT;
-        _cleanup_(secret_freep) struct secret *secret = NULL, *volume_key = NULL;
-        const struct luks_facts *f;
-        unsigned entry;
+        _cleanup_(secret_freep) struct secret *volume_key = NULL;
+        struct target t;
         int r;
 
-        r = disk_load_enrolled(device, &d, why, err);
-        if (r != OUTCOME_DONE || c->dry_run)
+        if ((r = target_find(c, args->disk.what, args->disk.header, &t, why, err)) !=
+                    OUTCOME_DONE ||
+            (r = target_load(c, &t, &d, why, err)) != OUTCOME_DONE)
                 return r;
-        r = open_secret(c, &d, &secret, &entry, why, err);
-        context_release_tpm(c);
-        if (r != OUTCOME_DONE)
+        if (!args->test && (r = target_refuse_clone(&t, why)) != OUTCOME_DONE)
                 return r;
-        r = disk_volume_key(&d, secret, &volume_key, why, err);
-        if (r != OUTCOME_DONE)
+        fill(&d, &t, ret);
+        if (c->dry_run)
+                return OUTCOME_DONE;
+        r = args->owner ? by_owner(&d, args->owner, ret, &volume_key, why, err)
+                        : by_tpm(c, &d, ret, &volume_key, why, err);
+        if (r != OUTCOME_DONE || args->test)
                 return r;
-
-        f = luks_facts(d.luks);
-        *ret = (struct op_unlocked){ .version = d.token->entry[entry].kek.version,
-                                     .slot = d.token->slot,
-                                     .degraded = f->degraded };
-        (void) snprintf(ret->name, sizeof(ret->name), "%s", d.token->name);
-        (void) snprintf(ret->uuid, sizeof(ret->uuid), "%s", f->uuid);
-        (void) snprintf(ret->role, sizeof(ret->role), "%s", d.token->role);
-        (void) snprintf(ret->kek, sizeof(ret->kek), "%s", d.token->entry[entry].kek.name);
-        (void) snprintf(ret->degraded_text, sizeof(ret->degraded_text), "%s", f->degraded_text);
-        return test ? OUTCOME_DONE : activate(&d, volume_key, err);
+        return activate(&d, volume_key, err);
 }
 
 int op_lock(struct context *c, const char *name, struct refusal *why, struct error *err) {

@@ -9,7 +9,9 @@
 #include "agent/context.h"
 #include "agent/refusal.h"
 #include "agent/rotation.h"
+#include "agent/slots.h"
 #include "agent/state.h"
+#include "agent/ways.h"
 #include "base/error.h"
 #include "keys/store.h"
 #include "luks/luks.h"
@@ -20,19 +22,26 @@
  * the first change. */
 
 #define KEK_DEFAULT "default"
-#define PCRS_DEFAULT (1u << 7)
 
 /* How an operation that changes nothing yet can be asked to stop: set by a signal handler. */
 extern volatile sig_atomic_t op_stop;
 
-/* Which disk a user means: a path, or the name of a known disk. */
-int op_resolve(const struct context *c, const char *what, char ret_device[256], struct refusal *why,
-               struct error *err) _warn_unused_;
+/* Which disk is meant: a path, or the name of a known one. */
+struct op_disk {
+        const char *what;
+        const char *header; /* of a detached header, or NULL */
+};
 
 struct op_enroll {
         const char *device, *name, *role, *kek;
-        uint32_t pcr_mask;    /* 0: that of the KEK, or for a new one PCRS_DEFAULT */
-        const char *key_file; /* adopt: NULL for a disk of ours that isn't recorded */
+        uint32_t pcr_mask; /* 0: that of the KEK, or for a new one PCRS_DEFAULT */
+        /* adopt: what opens the disk now; neither for a disk of ours that isn't recorded, and where
+         * the disk has a token of systemd or clevis. */
+        const char *key_file;
+        const char *bek;         /* the folder of Azure's passphrase files, or BEK_AUTO */
+        const char *header;      /* of a detached header, or NULL */
+        bool replace;            /* adopt: what opened it goes */
+        const char *const *wipe; /* format: signatures to remove, as luks_wipe_signatures() */
 };
 
 struct op_enrolled {
@@ -42,7 +51,9 @@ struct op_enrolled {
         uint32_t version;
         uint32_t pcr_mask;
         bool kek_is_new;
-        unsigned foreign_slot; /* adopt: which slot the key file opened; LUKS_SLOTS_MAX: none */
+        unsigned foreign_slot; /* adopt: which slot was opened; LUKS_SLOTS_MAX: none */
+        char foreign_by[40];   /* … by what: "the key file", "its clevis token" */
+        unsigned slots_removed, tokens_removed; /* adopt, replacing */
 };
 
 /* What a format would meet: checked before anybody is asked to confirm. */
@@ -50,21 +61,29 @@ int op_format_check(const struct op_enroll *args, struct refusal *why,
                     struct error *err) _warn_unused_;
 int op_format(struct context *c, const struct op_enroll *args, struct op_enrolled *ret,
               struct refusal *why, struct error *err) _warn_unused_;
-/* -ENOKEY: the disk isn't ours yet, and there's no key file. */
+/* -ENOKEY: the disk isn't ours yet, there's no key file, and no token that could do without. */
 int op_adopt(struct context *c, const struct op_enroll *args, struct op_enrolled *ret,
              struct refusal *why, struct error *err) _warn_unused_;
 
+struct op_unlock {
+        struct op_disk disk;
+        bool test;                     /* prove that it opens; activate nothing */
+        const struct owner_key *owner; /* NULL: by this TPM */
+};
+
 struct op_unlocked {
         char name[NAME_MAX_SIZE], uuid[40], role[8];
-        char kek[NAME_MAX_SIZE];
+        char kek[NAME_MAX_SIZE]; /* empty where the owner's key opened it */
         uint32_t version;
         unsigned slot;
+        char clone_of[256]; /* where the disk is that this is a copy of; empty if none */
+        char resized[120];  /* what changed in the size of the device; empty if nothing */
         bool degraded;
         char degraded_text[120];
 };
 
-/* Without @test, makes /dev/mapper/NAME. */
-int op_unlock(struct context *c, const char *device, bool test, struct op_unlocked *ret,
+/* Without test, makes /dev/mapper/NAME. */
+int op_unlock(struct context *c, const struct op_unlock *args, struct op_unlocked *ret,
               struct refusal *why, struct error *err) _warn_unused_;
 
 int op_lock(struct context *c, const char *name, struct refusal *why,
@@ -77,8 +96,123 @@ struct op_removed {
 };
 
 /* @key_file may be NULL: then another key must have been proven here before. */
-int op_remove(struct context *c, const char *device, const char *key_file, struct op_removed *ret,
-              struct refusal *why, struct error *err) _warn_unused_;
+int op_remove(struct context *c, const struct op_disk *disk, const char *key_file,
+              struct op_removed *ret, struct refusal *why, struct error *err) _warn_unused_;
+
+struct op_reenroll {
+        struct op_disk disk;
+        const struct owner_key *owner;
+        uint32_t pcr_mask; /* 0: those that the KEK had */
+};
+
+struct op_reenrolled {
+        char name[NAME_MAX_SIZE], uuid[40], role[8];
+        char kek[NAME_MAX_SIZE];
+        uint32_t version;
+        bool kek_is_new; /* this TPM didn't open the one that there was */
+        uint32_t pcr_mask;
+        unsigned slot, old_slot; /* old: LUKS_SLOTS_MAX where there was none any more */
+        unsigned owner_slot;     /* that the owner's key opened */
+};
+
+/* An existing disk of ours sealed anew to this TPM. The old keyslot and token go once the new ones
+ * were proven. */
+int op_reenroll(struct context *c, const struct op_reenroll *args, struct op_reenrolled *ret,
+                struct refusal *why, struct error *err) _warn_unused_;
+
+/* --- the header --- */
+
+struct op_header {
+        char device[256];
+        struct luks_examined *examined; /* for op_header_done() */
+};
+
+/* What each rule says. Needs no TPM. OUTCOME_REFUSED: there's no LUKS2 header at all. */
+int op_header_examine(struct context *c, const struct op_disk *disk, struct op_header *ret,
+                      struct refusal *why, struct error *err) _warn_unused_;
+void op_header_done(struct op_header *h);
+
+#define OP_DIFFERENCES_MAX 24
+
+struct op_approval {
+        char name[NAME_MAX_SIZE], uuid[40];
+        bool known; /* the form that was pinned is recorded here: else what's listed is all of it */
+        size_t count;
+        char difference[OP_DIFFERENCES_MAX][200]; /* "segments.0.size: "1" -> "dynamic"" */
+};
+
+struct op_approve {
+        struct op_disk disk;
+        const struct owner_key *owner; /* NULL: the disk is open under its name */
+        /* Whether the owner agrees to what is shown. */
+        bool (*agree)(const struct op_approval *a, void *user);
+        void *user;
+};
+
+/* Pins a header that passes the rules, and whose covered part changed, anew. */
+int op_header_approve(struct context *c, const struct op_approve *args, struct op_approval *ret,
+                      struct refusal *why, struct error *err) _warn_unused_;
+
+/* --- keyslots for the owner --- */
+
+struct op_slot {
+        char name[NAME_MAX_SIZE], uuid[40];
+        unsigned slot;
+};
+
+struct op_recovery_add {
+        struct op_disk disk;
+        /* Shows the passphrase, this once. It opens the disk then, and isn't marked yet. */
+        int (*show)(const struct op_slot *s, struct secret *passphrase, void *user,
+                    struct error *err);
+        void *user;
+};
+
+/* Only a passphrase that was shown makes a recovery keyslot, and counts as proven. */
+int op_recovery_add(struct context *c, const struct op_recovery_add *args, struct op_slot *ret,
+                    struct refusal *why, struct error *err) _warn_unused_;
+/* That a passphrase opens the disk, and that the header is the pinned one; remembered as proven. */
+int op_owner_verify(struct context *c, const struct op_disk *disk, const struct owner_key *owner,
+                    struct op_slot *ret, struct refusal *why, struct error *err) _warn_unused_;
+/* @slot: -1 for the only one. LUKS_SLOTS_MAX in @ret: there's none, and what was taken out is what
+ * an earlier removal left when it was cut off. */
+int op_recovery_remove(struct context *c, const struct op_disk *disk, int slot, struct op_slot *ret,
+                       struct refusal *why, struct error *err) _warn_unused_;
+
+struct op_escrow_add {
+        struct op_disk disk;
+        const char *const *certs; /* files in PEM, NULL at the end; NULL: those in escrow.d */
+};
+
+struct op_recipient {
+        char fingerprint[65];
+        char subject[120]; /* empty where the certificate isn't at hand */
+        char until[24];
+};
+
+struct op_escrow {
+        unsigned slot;
+        char created[TIME_TEXT];
+        bool damaged;
+        char damage[160];
+        size_t recipients;
+        struct op_recipient recipient[CMS_RECIPIENTS_MAX];
+};
+
+struct op_escrows {
+        char name[NAME_MAX_SIZE], uuid[40];
+        size_t count;
+        struct op_escrow *escrow; /* for op_escrows_done() */
+};
+
+int op_escrow_add(struct context *c, const struct op_escrow_add *args, struct op_escrows *ret,
+                  struct refusal *why, struct error *err) _warn_unused_;
+/* Needs no TPM and no key. */
+int op_escrow_list(struct context *c, const struct op_disk *disk, struct op_escrows *ret,
+                   struct refusal *why, struct error *err) _warn_unused_;
+int op_escrow_remove(struct context *c, const struct op_disk *disk, int slot, struct op_slot *ret,
+                     struct refusal *why, struct error *err) _warn_unused_;
+void op_escrows_done(struct op_escrows *e);
 
 enum rotated {
         ROTATED_DONE,    /* has the new version alone */
@@ -119,8 +253,16 @@ struct op_status_disk {
         struct luks_facts facts;
         char kek[NAME_MAX_SIZE];
         uint32_t version, staged; /* staged: 0, or the version that stands beside it */
-        unsigned slot;            /* ours */
-        char header[12]; /* "verified", "rules-ok", "degraded", "refused"; "unknown": absent */
+        enum slot_role role[LUKS_SLOTS_MAX];
+        uint32_t unknown; /* bit n: keyslot n is foreign, and no key was seen here to open it */
+        unsigned tokens;  /* that aren't ours and mark no keyslot of ours */
+        struct {
+                unsigned id;
+                char type[40]; /* printable ASCII */
+        } token[LUKS_TOKENS_MAX];
+        char clone_of[256]; /* where the recorded disk is that this is a copy of; empty if none */
+        char resized[120];  /* what changed in the size of the device; empty if nothing */
+        char header[12];    /* "verified", "rules-ok", "degraded", "refused"; "unknown": absent */
         char reason[256];
 };
 
@@ -134,7 +276,10 @@ struct op_status {
         struct op_status_disk *disk;
 };
 
-/* @names: NULL, or the disks to look at. Never unseals. */
+/* Whether a keyslot besides ours may open the disk. */
+bool op_has_other_way(const struct op_status_disk *d);
+
+/* @names: NULL, or the disks to look at, by their names or paths. Never unseals. */
 int op_status(struct context *c, char *const *names, struct op_status *ret, struct refusal *why,
               struct error *err) _warn_unused_;
 void op_status_done(struct op_status *s);

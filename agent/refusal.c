@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/hex.h"
+
 static const struct {
         const char *id, *advice;
 } kinds[REFUSAL_KINDS] = {
@@ -12,13 +14,17 @@ static const struct {
                                    "If you changed this machine, undo the change, or open the disk "
                                    "with another of its keys. If you did not: don't." },
         [REFUSAL_OTHER_TPM] = { "other-tpm",
-                                "Open it on the machine it was sealed on, or with another of its "
-                                "keys (cryptsetup open)." },
+                                "Open it on the machine it was sealed on; or, if that is gone, "
+                                "diskseal enroll seals it anew with a key of its owner." },
         [REFUSAL_TPM_LOCKOUT] = { "tpm-lockout", "Wait until the TPM's lockout ends (tpm2_getcap "
                                                  "properties-variable), then run this again." },
         [REFUSAL_OBJECT_DAMAGED] = { "object-damaged",
                                      "Open the disk with another of its keys (cryptsetup open); "
                                      "diskseal(8) says how to adopt it anew." },
+        [REFUSAL_UNPROVEN] = { "not-made-here",
+                               "If you moved the disk or restored it from elsewhere: diskseal "
+                               "enroll, with a recovery passphrase or an escrow key. If you did "
+                               "not: don't open it." },
         [REFUSAL_UNMEASURED] = { "unmeasured",
                                  "Choose PCRs that the firmware fills (--pcrs), or boot with "
                                  "measurements on." },
@@ -40,10 +46,10 @@ static const struct {
                               "Remove a keyslot or a token that is no longer needed (cryptsetup "
                               "luksDump shows them); then run this again." },
         [REFUSAL_LAST_KEY] = { "last-key",
-                               "Add a passphrase (cryptsetup luksAddKey), and prove it with "
-                               "--key-file." },
-        [REFUSAL_SIGNATURE] = { "signature-found",
-                                "If nothing on it is needed, wipefs --all removes the signature." },
+                               "diskseal recovery add makes another key; recovery verify, or "
+                               "--key-file, proves one that there is." },
+        [REFUSAL_SIGNATURE] = { "signature-found", "If it isn't needed, diskseal format "
+                                                   "--wipe-signature removes it." },
         [REFUSAL_ENROLLED] = { "already-enrolled", "diskseal status shows it." },
         [REFUSAL_NAME_TAKEN] = { "name-taken", "Choose another --name." },
         [REFUSAL_UNKNOWN_DISK] = { "unknown-disk", "Give the device's path, or see diskseal "
@@ -51,6 +57,29 @@ static const struct {
         [REFUSAL_UNCONFIRMED] = { "unconfirmed", "Run it on a terminal, or with --yes." },
         [REFUSAL_POLICY_DIFFERS] = { "policy-differs",
                                      "Leave --pcrs out, or name another --kek for this disk." },
+        [REFUSAL_POLICY] = { "other-policy",
+                             "If this machine's record of its KEKs was lost, diskseal adopt --pcrs "
+                             "states the policy that you chose. If it was not: don't open it." },
+        [REFUSAL_OTHER_DISK] = { "other-disk", "If you moved disks, diskseal status shows where "
+                                               "each is recorded. "
+                                               "If you did not: don't open it." },
+        [REFUSAL_CLONE] = { "clone", "Prove it with --test, or detach one of the two." },
+        [REFUSAL_NO_SLOT] = { "no-slot", "diskseal status shows the keyslots." },
+        [REFUSAL_WHICH_SLOT] = { "which-slot", "Name one with --slot." },
+        [REFUSAL_NO_ESCROW] = { "no-escrow", "diskseal escrow add makes one." },
+        [REFUSAL_ESCROW_KEY] = { "escrow-key",
+                                 "diskseal escrow list names the certificates that it was made "
+                                 "for." },
+        [REFUSAL_ESCROW_DAMAGED] = { "escrow-damaged",
+                                     "Open the disk another way, then diskseal escrow add makes a "
+                                     "new one." },
+        [REFUSAL_NO_CERTIFICATE] = { "no-certificate", "Name one with --cert." },
+        [REFUSAL_CERTIFICATE_EXPIRED] = { "certificate-expired",
+                                          "Use one that is valid now, and check this machine's "
+                                          "clock." },
+        [REFUSAL_NOT_OPEN] = { "not-open",
+                               "Give --recovery-key-file or --key, or run this where it's open." },
+        [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
 };
 
 int refusal_set(struct refusal *r, enum refusal_kind kind, const char *fmt, ...) {
@@ -110,8 +139,7 @@ static const char *pcr_words(unsigned n) {
 static void detail_value(struct refusal *r, const char *label, const uint8_t value[PCR_SIZE]) {
         char hex[13];
 
-        for (unsigned i = 0; i < 6; i++)
-                (void) snprintf(hex + 2 * i, 3, "%02x", value[i]);
+        hex_encode(value, 6, hex);
         refusal_detail(r, "%-8s %s…", label, hex);
 }
 
@@ -157,6 +185,13 @@ int refuse_kek(struct refusal *r, const char *subject, const struct kek *kek, in
                         r, REFUSAL_OTHER_TPM,
                         "%s stays locked: KEK %s v%u was sealed by another TPM than this one",
                         subject, kek->name, kek->version);
+        case TPM_UNPROVEN:
+                refusal_set(r, REFUSAL_UNPROVEN,
+                            "%s stays locked: nothing shows that this TPM sealed KEK %s v%u in the "
+                            "state that its policy demands",
+                            subject, kek->name, kek->version);
+                refusal_detail(r, "%s", why->tpm.text);
+                return OUTCOME_REFUSED;
         case TPM_LOCKED_OUT:
                 return refusal_set(r, REFUSAL_TPM_LOCKOUT,
                                    "%s stays locked: the TPM is in dictionary attack lockout",
@@ -173,6 +208,40 @@ int refuse_kek(struct refusal *r, const char *subject, const struct kek *kek, in
                         r, REFUSAL_OBJECT_DAMAGED,
                         "%s stays locked: the TPM doesn't take the sealed object of KEK %s v%u",
                         subject, kek->name, kek->version);
+        }
+}
+
+int refuse_other(struct refusal *r, const char *subject, const struct other_token *o, int verdict,
+                 const struct tpm_refusal *why) {
+        char list[PCR_TEXT_MAX];
+
+        switch (verdict) {
+        case TPM_PCR_MISMATCH:
+                pcr_mask_format(why->pcrs, list);
+                if (why->pcrs & (why->pcrs - 1))
+                        refusal_set(r, REFUSAL_PCR_MISMATCH,
+                                    "%s: one of the PCRs %s is not what its %s token was sealed to",
+                                    subject, list, o->type);
+                else
+                        refusal_set(r, REFUSAL_PCR_MISMATCH,
+                                    "%s: PCR %s (%s) is not what its %s token was sealed to",
+                                    subject, list, pcr_words((unsigned) __builtin_ctz(why->pcrs)),
+                                    o->type);
+                if (o->object.bank == FOREIGN_SHA1)
+                        refusal_detail(r, "in the SHA-1 bank, which a firmware may leave empty");
+                return OUTCOME_REFUSED;
+        case TPM_OTHER:
+                return refusal_set(r, REFUSAL_OTHER_TPM,
+                                   "%s: its %s token was sealed by another TPM than this one",
+                                   subject, o->type);
+        case TPM_LOCKED_OUT:
+                return refusal_set(r, REFUSAL_TPM_LOCKOUT,
+                                   "%s: the TPM is in dictionary attack lockout", subject);
+        default:
+                return refusal_set(r, REFUSAL_OBJECT_DAMAGED,
+                                   "%s: this TPM doesn't take its %s token: sealed by another TPM, "
+                                   "or altered",
+                                   subject, o->type);
         }
 }
 

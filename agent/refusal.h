@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/pcr.h"
 #include "keys/kek.h"
+#include "keys/other-token.h"
 #include "luks/luks.h"
 
 /* What was refused, why, and what to do: for people, for logs, and by its id for scripts. A refusal
@@ -16,6 +17,7 @@ enum refusal_kind {
         REFUSAL_OTHER_TPM,
         REFUSAL_TPM_LOCKOUT,
         REFUSAL_OBJECT_DAMAGED,
+        REFUSAL_UNPROVEN,
         REFUSAL_UNMEASURED,
         REFUSAL_TOKEN_DAMAGED,
         REFUSAL_NO_TOKEN,
@@ -32,6 +34,18 @@ enum refusal_kind {
         REFUSAL_UNKNOWN_DISK,
         REFUSAL_UNCONFIRMED,
         REFUSAL_POLICY_DIFFERS,
+        REFUSAL_POLICY,
+        REFUSAL_OTHER_DISK,
+        REFUSAL_CLONE,
+        REFUSAL_NO_SLOT,
+        REFUSAL_WHICH_SLOT,
+        REFUSAL_NO_ESCROW,
+        REFUSAL_ESCROW_KEY,
+        REFUSAL_ESCROW_DAMAGED,
+        REFUSAL_NO_CERTIFICATE,
+        REFUSAL_CERTIFICATE_EXPIRED,
+        REFUSAL_NOT_OPEN,
+        REFUSAL_NO_KEY,
         REFUSAL_KINDS
 };
 
@@ -60,4 +74,7 @@ const char *refusal_advice(enum refusal_kind kind);
 /* From the verdicts of the layers below. @subject is the disk or the KEK. */
 int refuse_kek(struct refusal *r, const char *subject, const struct kek *kek, int verdict,
                const struct kek_refusal *why);
+/* @verdict: of other_token_open(). */
+int refuse_other(struct refusal *r, const char *subject, const struct other_token *o, int verdict,
+                 const struct tpm_refusal *why);
 int refuse_luks(struct refusal *r, const char *subject, int verdict, const struct luks_reason *why);

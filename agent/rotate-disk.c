@@ -8,7 +8,8 @@
 
 static int open_disk(const struct rotate_job *job, struct disk *ret, struct refusal *why,
                      struct error *err) {
-        int r = disk_load_enrolled(job->device, ret, why, err);
+        const struct luks_source from = { job->device, job->header[0] ? job->header : NULL };
+        int r = disk_load_enrolled(&from, ret, why, err);
 
         if (r != OUTCOME_DONE)
                 return r;

@@ -7,7 +7,7 @@
 /* What a rotation does to one disk. Each runs in a worker, does one durable change or none, and can
  * be repeated: the disk says by itself what is done already. */
 struct rotate_job {
-        char device[256];
+        char device[256], header[256]; /* header: empty where it's on the device */
         char uuid[40];
         const struct kek *live;   /* that opens the disk now; NULL where the target already does */
         const struct kek *target; /* the new version */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
 #include "agent/state.h"
 
 #include <errno.h>
@@ -30,6 +31,22 @@ struct state_disk *state_by_uuid(const struct state *s, const char *uuid) {
                 if (strcmp(s->disks[i].uuid, uuid) == 0)
                         return &s->disks[i];
         return NULL;
+}
+
+static void absolute_path(const char *path, char ret[256]) {
+        _cleanup_(freep) char *real = NULL;
+
+        /* Links below /dev are often stable where what they point to isn't. */
+        if (strncmp(path, "/dev/", 5) != 0)
+                real = realpath(path, NULL);
+        (void) snprintf(ret, 256, "%s", real && strlen(real) < 256 ? real : path);
+}
+
+void state_place(struct state_disk *d, const struct luks_source *at) {
+        absolute_path(at->device, d->device);
+        d->header[0] = '\0';
+        if (at->header && at->header[0])
+                absolute_path(at->header, d->header);
 }
 
 int state_put(struct state *s, const struct state_disk *disk, struct error *err) {
@@ -91,6 +108,17 @@ static int parse_proven(const struct json *o, struct state_disk *ret, struct err
         return 0;
 }
 
+/* What only some disks have, and what earlier versions didn't write. */
+static int parse_optional(const struct json *o, struct state_disk *ret, struct error *err) {
+        int r = 0;
+
+        if (json_has(o, "header"))
+                r = get_text(o, "header", ret->header, sizeof(ret->header), err);
+        if (r == 0 && json_has(o, "size"))
+                r = json_get_uint(o, "size", INT64_MAX, &ret->size, err);
+        return r;
+}
+
 static int parse_disk(const struct json *o, struct state_disk *ret, struct error *err) {
         int r;
 
@@ -98,7 +126,8 @@ static int parse_disk(const struct json *o, struct state_disk *ret, struct error
             (r = get_text(o, "uuid", ret->uuid, sizeof(ret->uuid), err)) < 0 ||
             (r = get_text(o, "device", ret->device, sizeof(ret->device), err)) < 0 ||
             (r = get_text(o, "role", ret->role, sizeof(ret->role), err)) < 0 ||
-            (r = get_text(o, "kek", ret->kek, sizeof(ret->kek), err)) < 0)
+            (r = get_text(o, "kek", ret->kek, sizeof(ret->kek), err)) < 0 ||
+            (r = parse_optional(o, ret, err)) < 0)
                 return r;
         if (!name_valid(ret->name) || !name_valid(ret->kek))
                 return error_set(err, -EBADMSG, "a name that no disk and no KEK can have");
@@ -152,7 +181,9 @@ static struct json *print_disk(const struct state_disk *d) {
         }
         if (!json_add_string(o, "name", d->name) || !json_add_string(o, "uuid", d->uuid) ||
             !json_add_string(o, "device", d->device) || !json_add_string(o, "role", d->role) ||
-            !json_add_string(o, "kek", d->kek) || !json_add(o, "proven", TAKE(proven)))
+            !json_add_string(o, "kek", d->kek) || !json_add(o, "proven", TAKE(proven)) ||
+            (d->header[0] && !json_add_string(o, "header", d->header)) ||
+            (d->size && !json_add_uint(o, "size", d->size)))
                 return NULL;
         return TAKE(o);
 }
@@ -212,4 +243,18 @@ int state_read_header(const char *state_dir, const char *uuid, char **ret, struc
                 return 0;
         }
         return r;
+}
+
+bool state_header_known(const char *known, const char *covered) {
+        size_t size = strlen(covered);
+
+        for (;; known++) {
+                size_t line = strcspn(known, "\n");
+
+                if (line == size && memcmp(known, covered, size) == 0)
+                        return true;
+                known += line;
+                if (!*known)
+                        return false;
+        }
 }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "keys/kek.h"
+#include "luks/luks.h"
 
 /* What this machine knows of its disks: STATE_DIR/state.json, and the pinned covered forms in
  * STATE_DIR/headers/UUID.json. May be lost without harm: then disks are named by their device. */
@@ -15,12 +16,22 @@ struct state_disk {
         char name[NAME_MAX_SIZE];
         char uuid[40];
         char device[256];
+        char header[256]; /* of a detached header; empty where it's on the device */
+        uint64_t size;    /* of the device when it was last enrolled, bytes; 0: not known */
         char role[8];
         char kek[NAME_MAX_SIZE];
         /* Bit n: a key that isn't ours opened keyslot n here, and the slot's JSON had this hash. */
         uint32_t proven;
         uint8_t proven_hash[32][32];
 };
+
+/* Where it was, for as long as @d lives. */
+static inline struct luks_source state_source(const struct state_disk *d) {
+        return (struct luks_source){ d->device, d->header[0] ? d->header : NULL };
+}
+
+/* Records where it is: the paths that will still mean it when the working directory is another. */
+void state_place(struct state_disk *d, const struct luks_source *at);
 
 struct state {
         size_t count;
@@ -40,9 +51,11 @@ struct state_disk *state_by_uuid(const struct state *s, const char *uuid);
 int state_put(struct state *s, const struct state_disk *disk, struct error *err) _warn_unused_;
 void state_drop(struct state *s, const char *uuid);
 
-/* The covered form of a header that was pinned here with a key at hand. Reading: NULL in @ret where
- * there's none. */
+/* The covered form of a header that was pinned here with a key at hand; while that's being changed,
+ * behind a newline what it will be. Reading: NULL in @ret where there's none. */
 int state_write_header(const char *state_dir, const char *uuid, const char *covered,
                        struct error *err) _warn_unused_;
 int state_read_header(const char *state_dir, const char *uuid, char **ret,
                       struct error *err) _warn_unused_;
+/* Whether @covered is one of those forms in @known. */
+bool state_header_known(const char *known, const char *covered);

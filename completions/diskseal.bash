@@ -16,20 +16,26 @@ __diskseal_keks() {
 
 _diskseal() {
         local -A options=(
-                [format]='-N --name --role --kek --pcrs -y --yes'
-                [adopt]='-N --name -k --key-file --role --kek --pcrs'
-                [unlock]='--test'
+                [format]='-N --name --role --kek --pcrs -y --yes --wipe-signature --header'
+                [adopt]='-N --name -k --key-file --bek --replace --header --role --kek --pcrs'
+                [enroll]='--recovery-key-file --key --pcrs --header'
+                [unlock]='--test --recovery --recovery-key-file --key --header'
                 [lock]=''
-                [remove]='-k --key-file'
+                [remove]='-k --key-file --header'
                 [rotate]='--kek'
                 [status]=''
                 [kek]=''
+                [recovery]='--recovery-key-file --slot --header'
+                [escrow]='--cert --key --slot --header'
+                [header]='--recovery-key-file --key --header -y --yes'
                 [policy]=''
                 [doctor]=''
         )
         local globals='--tcti --state-dir --config-dir --json -n --dry-run -q --quiet -h --help
                 --version'
-        local valued=' --tcti --state-dir --config-dir -N --name -k --key-file --role --kek --pcrs '
+        local valued=' --tcti --state-dir --config-dir -N --name -k --key-file --role --kek --pcrs
+                --recovery-key-file --key --header --slot --cert --bek --wipe-signature '
+        valued=${valued//$'\n'/ }
         local current=${COMP_WORDS[COMP_CWORD]} option='' verb='' joined='' folders=() i word
 
         # To bash "=" and ":" are words: --role=o is three, and the "o" belongs to the option.
@@ -57,11 +63,11 @@ _diskseal() {
         local words='' files=''
         case $option in
         --tcti) words='device:/dev/tpmrm0 swtpm:path=' ;;
-        --state-dir | --config-dir) files=-d ;;
-        -k | --key-file) files=-f ;;
+        --state-dir | --config-dir | --bek) files=-d ;;
+        -k | --key-file | --recovery-key-file | --key | --header | --cert) files=-f ;;
         --role) words='os data' ;;
         --kek) words=$(__diskseal_keks "${folders[@]}") ;;
-        -N | --name | --pcrs) ;;
+        -N | --name | --pcrs | --slot) ;;
         *)
                 if [[ $current == -* ]]; then
                         words="${options[${verb:-none}]-} $globals"
@@ -69,12 +75,24 @@ _diskseal() {
                         case $verb in
                         '') words=${!options[*]} ;;
                         format | adopt) files=-f ;;
-                        unlock | remove)
+                        enroll | unlock | remove)
                                 words=$(__diskseal_disks "${folders[@]}")
                                 files=-f
                                 ;;
                         lock | status) words=$(__diskseal_disks "${folders[@]}") ;;
                         kek) words=list ;;
+                        recovery)
+                                words="add verify remove $(__diskseal_disks "${folders[@]}")"
+                                files=-f
+                                ;;
+                        escrow)
+                                words="add list remove verify $(__diskseal_disks "${folders[@]}")"
+                                files=-f
+                                ;;
+                        header)
+                                words="check show approve $(__diskseal_disks "${folders[@]}")"
+                                files=-f
+                                ;;
                         policy) words=show ;;
                         esac
                 fi

@@ -23,7 +23,8 @@ int main(int argc, char **argv) {
         if (argc != 3)
                 return 2;
         (void) snprintf(c.tcti, sizeof(c.tcti), "%s", argv[1]);
-        if (disk_load_enrolled(argv[2], &d, &why, &err) != OUTCOME_DONE)
+        if (disk_load_enrolled(&(struct luks_source){ argv[2], NULL }, &d, &why, &err) !=
+            OUTCOME_DONE)
                 return 1;
         for (unsigned i = 0; i < d.token->entries; i++) {
                 if (context_kek(&c, "it", &d.token->entry[i].kek, &kek, &why, &err) != OUTCOME_DONE)

@@ -113,6 +113,18 @@ static void test_a_uuid_from_a_disk_is_no_path(void **unused) {
         assert_null(text);
 }
 
+static void test_a_header_is_known_as_a_whole(void **unused) {
+        (void) unused;
+
+        assert_true(state_header_known("{a}", "{a}"));
+        assert_true(state_header_known("{a}\n{bc}", "{a}"));
+        assert_true(state_header_known("{a}\n{bc}", "{bc}"));
+        assert_false(state_header_known("{a}\n{bc}", "{b}"));
+        assert_false(state_header_known("{a}\n{bc}", "{a}\n{bc}"));
+        assert_false(state_header_known("{a}", ""));
+        assert_false(state_header_known("", "{a}"));
+}
+
 /* --- configuration --- */
 
 static void test_configuration(void **unused) {
@@ -207,6 +219,7 @@ int main(void) {
                 cmocka_unit_test(test_state_comes_back_as_it_was),
                 cmocka_unit_test(test_damaged_state_is_said_and_not_taken),
                 cmocka_unit_test(test_a_uuid_from_a_disk_is_no_path),
+                cmocka_unit_test(test_a_header_is_known_as_a_whole),
                 cmocka_unit_test(test_configuration),
                 cmocka_unit_test(test_workers_bring_back_what_happened),
                 cmocka_unit_test(test_every_refusal_has_a_heading_and_advice),

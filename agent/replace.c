@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "agent/replace.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/slots.h"
+#include "agent/ways.h"
+#include "base/crypto.h"
+#include "keys/other-token.h"
+#include "keys/recovery.h"
+
+/* How many keyslots token @id is bound to, and whether @slot is one of them. */
+static size_t bound(const struct luks *l, unsigned id, unsigned slot, bool *ret_to_slot) {
+        const struct json *slots;
+        struct error ignored = { 0 };
+        char number[12];
+
+        *ret_to_slot = false;
+        if (json_get_array(luks_token(l, id), "keyslots", &slots, &ignored) < 0)
+                return 0;
+        (void) snprintf(number, sizeof(number), "%u", slot);
+        *ret_to_slot = json_lists(slots, number);
+        return json_length(slots);
+}
+
+/* A token of a kind that opens or marks one keyslot, and has none any more. Others' tokens may well
+ * be bound to none. */
+static bool is_orphan(const struct luks *l, unsigned id) {
+        const struct json *token = luks_token(l, id);
+        const struct json *slots;
+        struct error ignored = { 0 };
+        unsigned marked;
+
+        return token && (other_token_type(token) || recovery_is_one(token, &marked)) &&
+               json_get_array(token, "keyslots", &slots, &ignored) == 0 && json_length(slots) == 0;
+}
+
+/* What goes with keyslot @slot. */
+static uint32_t find_tokens(const struct luks *l, unsigned slot) {
+        uint32_t mask = 0;
+
+        for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++) {
+                bool to_slot;
+                size_t count;
+
+                if (!luks_token(l, id) || token_is_ours(luks_token(l, id)))
+                        continue;
+                count = bound(l, id, slot, &to_slot);
+                if (is_orphan(l, id) || (slot < LUKS_SLOTS_MAX && to_slot && count == 1))
+                        mask |= 1u << id;
+        }
+        return mask;
+}
+
+bool replace_has_begun(const struct enroll *w) {
+        return w->record.proven & ~luks_facts(w->disk.luks)->slots;
+}
+
+/* The owner must be able to come in without this TPM. Whose passphrase another keyslot has isn't
+ * known here; that it's one of the data, and honest, is. */
+int replace_check(const struct enroll *w) {
+        unsigned ours = w->disk.token ? w->disk.token->slot : LUKS_SLOTS_MAX;
+        uint32_t others = luks_facts(w->disk.luks)->data_slots;
+
+        if (w->ret->foreign_slot == LUKS_SLOTS_MAX)
+                return OUTCOME_DONE; /* no keyslot goes */
+        others &= ~(1u << w->ret->foreign_slot);
+        if (ours < LUKS_SLOTS_MAX)
+                others &= ~(1u << ours);
+        if (others)
+                return OUTCOME_DONE;
+        refusal_set(w->why, REFUSAL_LAST_KEY,
+                    "%s keeps keyslot %u: without it only this TPM would open the disk",
+                    w->args->device, w->ret->foreign_slot);
+        refusal_detail(w->why,
+                       "adopt it without --replace, then: diskseal recovery add %s; then --replace",
+                       w->args->name);
+        return OUTCOME_REFUSED;
+}
+
+/* As at a boot: nothing that this run has in memory is used but the volume key to compare with. */
+static int prove(struct enroll *w, struct disk *ret) {
+        _cleanup_(context_done) struct context fresh = CONTEXT_INIT;
+        _cleanup_(secret_freep) struct secret *volume_key = NULL;
+        const struct luks_source from = { w->args->device, w->args->header };
+        struct tpm_way way = { 0 };
+        int r;
+
+        memcpy(fresh.tcti, w->c->tcti, sizeof(fresh.tcti));
+        memcpy(fresh.state_dir, w->c->state_dir, sizeof(fresh.state_dir));
+        memcpy(fresh.config_dir, w->c->config_dir, sizeof(fresh.config_dir));
+        fresh.policy = w->c->policy;
+        context_release_tpm(w->c);
+        r = disk_load_enrolled(&from, ret, w->why, w->err);
+        if (r == OUTCOME_DONE)
+                r = way_by_tpm(&fresh, ret, &way, w->why, w->err);
+        if (r == OUTCOME_DONE)
+                r = disk_volume_key(ret, way.slot_secret, &volume_key, w->why, w->err);
+        way.slot_secret = secret_free(way.slot_secret);
+        if (r != OUTCOME_DONE)
+                return r;
+        if (secret_size(volume_key) != secret_size(w->volume_key) ||
+            !crypto_equal(secret_data(volume_key), secret_data(w->volume_key),
+                          secret_size(volume_key)))
+                return error_set(w->err, -EIO, "%s: its new keyslot opens another volume key",
+                                 w->args->device);
+        return OUTCOME_DONE;
+}
+
+static int remove_old(struct enroll *w, struct disk *d) {
+        _cleanup_(luks_edit_closep) struct luks_edit *edit = NULL;
+        unsigned slot = w->ret->foreign_slot;
+        uint32_t tokens = find_tokens(d->luks, slot);
+        struct luks_reason reason = { 0 };
+        int r = luks_edit(d->luks, &edit, &reason, w->err);
+
+        if (r < 0)
+                return r;
+        if (r != LUKS_OK)
+                return refuse_luks(w->why, w->args->device, r, &reason);
+        if (slot < LUKS_SLOTS_MAX && slot != d->token->slot) {
+                r = luks_slot_remove(edit, slot, w->err);
+                if (r < 0)
+                        return r;
+                w->ret->slots_removed++;
+        }
+        for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++)
+                if (tokens & (1u << id)) {
+                        r = luks_token_remove(edit, id, w->err);
+                        if (r < 0)
+                                return r;
+                        w->ret->tokens_removed++;
+                }
+        return enroll_record(w, luks_edit_result(edit));
+}
+
+int replace_old(struct enroll *w) {
+        _cleanup_(disk_done) struct disk d = DISK_INIT;
+        int r;
+
+        w->edit = luks_edit_close(w->edit);
+        r = prove(w, &d);
+        if (r != OUTCOME_DONE)
+                return r;
+        w->record.proven &= luks_facts(d.luks)->slots;
+        if (w->ret->foreign_slot < LUKS_SLOTS_MAX)
+                w->record.proven &= ~(1u << w->ret->foreign_slot);
+        return remove_old(w, &d);
+}

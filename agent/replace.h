@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "agent/enroll.h"
+
+/* adopt --replace: the keyslot that was used to adopt a disk, and the token that belongs to it, go
+ * once ours were proven. The keyslot first: a cut leaves a token that's bound to nothing, and that
+ * the next run removes. */
+
+/* Whether a keyslot that was proven here is no more, as a cut leaves it. */
+bool replace_has_begun(const struct enroll *w);
+
+/* Whether a way in remains that needs no TPM: refused, before anything is written, where neither a
+ * recovery nor an escrow keyslot does. */
+int replace_check(const struct enroll *w) _warn_unused_;
+
+/* Proves ours from a disk and a TPM that are opened anew, then removes the old ones. */
+int replace_old(struct enroll *w) _warn_unused_;
