@@ -26,13 +26,20 @@ int target_find(const struct context *c, const char *what, const char *header, s
         r = copy_path(ret->header, header ? header : "", err);
         if (r < 0)
                 return r;
-        if (strchr(what, '/') || access(what, F_OK) == 0)
+        if (strchr(what, '/'))
                 return copy_path(ret->device, what, err);
 
+        /* A name that is known means that disk, whatever file of this name is here. */
         r = state_read(c->state_dir, &s, err);
-        if (r < 0)
+        if (r < 0 && r != -EBADMSG)
                 return r;
         d = state_by_name(&s, what);
+        if (!d && access(what, F_OK) == 0) {
+                *err = (struct error){ 0 };
+                return copy_path(ret->device, what, err);
+        }
+        if (r < 0)
+                return r;
         if (!d)
                 return refusal_set(why, REFUSAL_UNKNOWN_DISK, "no disk named '%.60s' is known here",
                                    what);
