@@ -34,38 +34,67 @@ int context_keep(struct context *c, const struct kek *kek, struct secret *key, s
         return 0;
 }
 
-/* Which PCRs a KEK must be sealed to never comes from the disk: somebody who can seal to this TPM
- * would choose ones that say nothing. It's what was recorded when the KEK was made here; without a
- * record, what the user says, else no less than the default. */
-static int check_policy(const struct context *c, const char *subject, const struct kek *kek,
-                        struct refusal *why, struct error *err) {
+/* The PCRs of a KEK's record; 0 where there's none that can be read. */
+static int recorded_mask(const struct context *c, const char *name, uint32_t *ret,
+                         struct error *err) {
         _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
-        uint32_t mask = kek->steps.step[0].pcr_mask;
-        char folder[300], has[PCR_TEXT_MAX], must[PCR_TEXT_MAX];
+        char folder[300];
         int r;
 
         if (!record)
                 return error_nomem(err);
         context_store(c, folder);
-        r = store_read(folder, kek->name, record, err);
+        r = store_read(folder, name, record, err);
         if (r < 0 && r != -ENOENT && r != -EBADMSG)
                 return r;
-        if (r < 0)
-                *record = (struct kek_record){ 0 };
+        *ret = r == 0 && record->has_current ? record->current.steps.step[0].pcr_mask : 0;
         *err = (struct error){ 0 };
-        if (record->has_current ? mask == record->current.steps.step[0].pcr_mask
-            : c->policy         ? mask == c->policy
-                                : (mask & PCRS_DEFAULT) == PCRS_DEFAULT)
+        return 0;
+}
+
+/* Those of any KEK that's recorded: @mask itself if one has that, 0 if there's no record. */
+static int any_mask(const struct context *c, uint32_t mask, uint32_t *ret, struct error *err) {
+        char folder[300], **names = NULL;
+        size_t count = 0;
+        int r;
+
+        context_store(c, folder);
+        r = store_names(folder, &names, &count, err);
+        for (size_t i = 0; r == 0 && i < count && *ret != mask; i++) {
+                uint32_t one;
+
+                r = recorded_mask(c, names[i], &one, err);
+                if (r == 0 && one)
+                        *ret = one;
+        }
+        store_names_free(names, count);
+        return r;
+}
+
+/* Which PCRs a KEK must be sealed to never comes from the disk: somebody who can seal to this TPM
+ * would choose ones that say nothing. It's what was recorded when the KEK was made here; of one
+ * that isn't recorded what the user says, else what other KEKs here are sealed to; and where
+ * nothing is recorded, no less than the default. */
+static int check_policy(const struct context *c, const char *subject, const struct kek *kek,
+                        struct refusal *why, struct error *err) {
+        uint32_t mask = kek->steps.step[0].pcr_mask, must = 0;
+        char has[PCR_TEXT_MAX], wanted[PCR_TEXT_MAX];
+        int r = recorded_mask(c, kek->name, &must, err);
+
+        if (r == 0 && !must)
+                must = c->policy;
+        if (r == 0 && !must)
+                r = any_mask(c, mask, &must, err);
+        if (r < 0)
+                return r;
+        if (must ? mask == must : (mask & PCRS_DEFAULT) == PCRS_DEFAULT)
                 return OUTCOME_DONE;
         pcr_mask_format(mask, has);
-        pcr_mask_format(record->has_current ? record->current.steps.step[0].pcr_mask
-                        : c->policy         ? c->policy
-                                            : PCRS_DEFAULT,
-                        must);
+        pcr_mask_format(must ? must : PCRS_DEFAULT, wanted);
         return refusal_set(why, REFUSAL_POLICY,
                            "%s stays locked: KEK %s v%u is sealed to PCR %s, not to this machine's "
                            "policy, PCR %s",
-                           subject, kek->name, kek->version, has, must);
+                           subject, kek->name, kek->version, has, wanted);
 }
 
 int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
