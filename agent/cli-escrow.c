@@ -90,12 +90,19 @@ static int list(struct cli *cli, const struct op_disk *disk) {
 
 static int add(struct cli *cli, const struct op_disk *disk) {
         _cleanup_(op_escrows_done) struct op_escrows e = { 0 };
-        const char *certs[CLI_GIVEN_MAX + 1];
+        const char *certs[CLI_GIVEN_MAX + CMS_RECIPIENTS_MAX + 1];
         unsigned n = cli_values(cli, "cert", certs);
-        const struct op_escrow_add args = { .disk = *disk, .certs = n ? certs : NULL };
+        struct op_escrow_add args = { .disk = *disk };
         struct refusal why = { 0 };
         struct error err = { 0 };
-        int r = op_escrow_add(&cli->context, &args, &e, &why, &err);
+        int r;
+
+        /* What a shell makes of --cert *.pem. */
+        for (unsigned i = 2; i < cli->args; i++)
+                certs[n++] = cli->arg[i];
+        certs[n] = NULL;
+        args.certs = n ? certs : NULL;
+        r = op_escrow_add(&cli->context, &args, &e, &why, &err);
 
         if (r != OUTCOME_DONE)
                 return cli_failed(cli, r, &why, &err);
@@ -156,10 +163,10 @@ static int verify(struct cli *cli, const struct op_disk *disk) {
 }
 
 static int run(struct cli *cli) {
-        static const struct cli_subverb verbs[] = { { "add", add },
-                                                    { "list", list },
-                                                    { "remove", remove_one },
-                                                    { "verify", verify },
+        static const struct cli_subverb verbs[] = { { "add", true, add },
+                                                    { "list", false, list },
+                                                    { "remove", false, remove_one },
+                                                    { "verify", false, verify },
                                                     { 0 } };
 
         return cli_subverb(cli, verbs);
@@ -177,11 +184,12 @@ static const struct cli_option options[] = {
 
 const struct cli_verb verb_escrow = {
         .name = "escrow",
-        .synopsis = "add|list|remove|verify DEVICE|NAME [--cert=FILE…] [--key=FILE] [--slot=N] "
-                    "[--header=FILE]",
+        .synopsis =
+                "add|list|remove|verify DEVICE|NAME [--cert=FILE… [FILE…]] [--key=FILE] [--slot=N] "
+                "[--header=FILE]",
         .summary = "Let the holders of certificates open a disk, with openssl and cryptsetup alone",
         .args_min = 2,
-        .args_max = 2,
+        .args_max = 2 + CMS_RECIPIENTS_MAX,
         .options = options,
         .examples = { "diskseal escrow add data1 --cert ops.pem --cert vault.pem",
                       "diskseal escrow verify data1 --key ops-key.pem" },

@@ -213,9 +213,10 @@ static int show(struct cli *cli, const struct op_disk *disk) {
 }
 
 static int run(struct cli *cli) {
-        static const struct cli_subverb verbs[] = {
-                { "check", check }, { "show", show }, { "approve", approve }, { 0 }
-        };
+        static const struct cli_subverb verbs[] = { { "check", false, check },
+                                                    { "show", false, show },
+                                                    { "approve", false, approve },
+                                                    { 0 } };
 
         return cli_subverb(cli, verbs);
 }

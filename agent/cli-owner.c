@@ -13,7 +13,7 @@
 #define PASSPHRASE_MAX 512 /* bytes; a key file may be larger */
 #define KEY_FILE_MAX (32 * 1024)
 
-/* On the terminal itself, so that what is piped in isn't taken for a passphrase. */
+/* Without an echo, on the terminal itself: standard output may lead elsewhere. */
 static int ask(const char *prompt, struct secret **ret, struct error *err) {
         _cleanup_(close_fdp) int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
         _cleanup_(secret_freep) struct secret *line = NULL;
@@ -64,6 +64,8 @@ int cli_owner(const struct cli *cli, bool must_ask, struct cli_owner *ret, struc
                 r = private_key_read(key, &ret->escrow, err);
         else if (file)
                 r = file_read_secret(file, KEY_FILE_MAX, &ret->passphrase, err);
+        else if (must_ask && !isatty(STDIN_FILENO)) /* piped in, as cryptsetup takes it */
+                r = file_read_secret("-", KEY_FILE_MAX, &ret->passphrase, err);
         else if (must_ask) {
                 (void) snprintf(prompt, sizeof(prompt),
                                 "Recovery passphrase of %.60s: ", cli->arg[cli->args - 1]);

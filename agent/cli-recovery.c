@@ -112,9 +112,10 @@ static int remove_one(struct cli *cli, const struct op_disk *disk) {
 }
 
 static int run(struct cli *cli) {
-        static const struct cli_subverb verbs[] = {
-                { "add", add }, { "verify", verify }, { "remove", remove_one }, { 0 }
-        };
+        static const struct cli_subverb verbs[] = { { "add", false, add },
+                                                    { "verify", false, verify },
+                                                    { "remove", false, remove_one },
+                                                    { 0 } };
 
         return cli_subverb(cli, verbs);
 }

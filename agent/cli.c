@@ -27,9 +27,13 @@ unsigned cli_values(const struct cli *cli, const char *option, const char *ret[C
 int cli_subverb(struct cli *cli, const struct cli_subverb *all) {
         const struct op_disk disk = { cli->arg[1], cli_value(cli, "header") };
 
-        for (; all->name; all++)
-                if (strcmp(cli->arg[0], all->name) == 0)
-                        return all->run(cli, &disk);
+        for (; all->name; all++) {
+                if (strcmp(cli->arg[0], all->name) != 0)
+                        continue;
+                if (cli->args > 2 && !all->files)
+                        return cli_usage(cli, "'%s' is one too many", cli->arg[2]);
+                return all->run(cli, &disk);
+        }
         return cli_usage(cli, "%s has no '%s'", cli->verb->name, cli->arg[0]);
 }
 

@@ -61,8 +61,8 @@ const char *cli_value(const struct cli *cli, const char *option);
 /* All values of an option that may stand several times, NULL at the end. Return: how many. */
 unsigned cli_values(const struct cli *cli, const char *option, const char *ret[CLI_GIVEN_MAX + 1]);
 
-/* The owner's key, from --key or --recovery-key-file; else asked for on the terminal where
- * @must_ask, or none. For cli_owner_done(). Return: 0; or a fault. */
+/* The owner's key, from --key or --recovery-key-file; else, where @must_ask, from standard input
+ * or, if that's a terminal, asked for; or none. For cli_owner_done(). Return: 0; or a fault. */
 struct cli_owner {
         struct secret *passphrase;
         struct private_key *escrow;
@@ -75,6 +75,7 @@ void cli_owner_done(struct cli_owner *o);
 /* One of a verb's own verbs: "add" of recovery add DEVICE. */
 struct cli_subverb {
         const char *name;
+        bool files; /* takes more arguments behind the disk */
         int (*run)(struct cli *cli, const struct op_disk *disk);
 };
 
