@@ -266,12 +266,14 @@ static int remove_escrow(struct change *w, unsigned slot) {
                 if (!token || !escrow_is_one(token) || escrow_parse(token, e, &bad) < 0 ||
                     e->slot != slot)
                         continue;
-                if ((r = change_expect(w, &plan)) < 0 ||
+                /* Its area is wiped before its metadata goes: from here on it counts for nothing.
+                 */
+                if ((r = change_record(w, luks_edit_result(w->edit), slot, true)) < 0 ||
+                    (r = change_expect(w, &plan)) < 0 ||
                     (r = disk_change_escrow(w->edit, &w->disk, &keys, &plan, w->err)) < 0 ||
-                    (r = luks_slot_remove(w->edit, slot, w->err)) < 0 ||
-                    (r = change_remember(w, luks_edit_result(w->edit))) < 0)
+                    (r = luks_slot_remove(w->edit, slot, w->err)) < 0)
                         return r;
-                return change_record(w, luks_edit_result(w->edit), slot, true);
+                return change_remember(w, luks_edit_result(w->edit));
         }
         return refusal_set(w->why, REFUSAL_ESCROW_DAMAGED,
                            "%s: the escrow token of keyslot %u is damaged; it was left alone",

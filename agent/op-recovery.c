@@ -105,16 +105,17 @@ static int remove_slot(struct change *w, unsigned slot) {
         if ((r = change_open(w)) != OUTCOME_DONE || (r = change_edit(w)) != OUTCOME_DONE)
                 return r;
         for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++) {
-                unsigned marked;
-
                 const struct json *token = luks_token(luks_edit_result(w->edit), id);
+                unsigned marked;
 
                 if (!token || !recovery_is_one(token, &marked) || marked != slot)
                         continue;
-                if ((r = luks_slot_remove(w->edit, slot, w->err)) < 0 ||
-                    (r = luks_token_remove(w->edit, id, w->err)) < 0)
+                /* Its area is wiped before its metadata goes: from here on it counts for nothing.
+                 */
+                if ((r = change_record(w, luks_edit_result(w->edit), slot, true)) < 0 ||
+                    (r = luks_slot_remove(w->edit, slot, w->err)) < 0)
                         return r;
-                return change_record(w, luks_edit_result(w->edit), slot, true);
+                return luks_token_remove(w->edit, id, w->err);
         }
         return error_set(w->err, -EIO, "no token marks keyslot %u any more", slot);
 }

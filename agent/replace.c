@@ -55,7 +55,8 @@ static uint32_t find_tokens(const struct luks *l, unsigned slot) {
 }
 
 bool replace_has_begun(const struct enroll *w) {
-        return w->record.proven & ~luks_facts(w->disk.luks)->slots;
+        return (w->record.proven & ~luks_facts(w->disk.luks)->slots) != 0 ||
+               find_tokens(w->disk.luks, LUKS_SLOTS_MAX) != 0;
 }
 
 /* The owner must be able to come in without this TPM. Whose passphrase another keyslot has isn't
@@ -147,5 +148,8 @@ int replace_old(struct enroll *w) {
         w->record.proven &= luks_facts(d.luks)->slots;
         if (w->ret->foreign_slot < LUKS_SLOTS_MAX)
                 w->record.proven &= ~(1u << w->ret->foreign_slot);
-        return remove_old(w, &d);
+        /* A keyslot's area is wiped before its metadata goes: from here on it counts for nothing.
+         */
+        r = enroll_record(w, d.luks);
+        return r == OUTCOME_DONE ? remove_old(w, &d) : r;
 }
