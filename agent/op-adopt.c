@@ -190,18 +190,18 @@ static int load(struct enroll *w) {
  * which may be gone already. */
 static int find_key(struct enroll *w) {
         bool again = w->disk.token && w->args->replace;
-        int r;
+        int r, begun;
 
-        if (w->args->bek || w->args->key_file) {
-                r = w->args->bek ? by_bek(w) : by_file(w, w->args->key_file, "the key file");
-                return r == OUTCOME_REFUSED && w->why->kind == REFUSAL_WRONG_KEY && again &&
-                                       replace_has_begun(w)
-                               ? OUTCOME_DONE
-                               : r;
-        }
-        if (w->disk.token && !w->args->replace)
+        if (w->disk.token && !again && !w->args->bek && !w->args->key_file)
                 return OUTCOME_DONE;
-        r = by_tokens(w);
+        if (w->args->bek || w->args->key_file)
+                r = w->args->bek ? by_bek(w) : by_file(w, w->args->key_file, "the key file");
+        else
+                r = by_tokens(w);
+        if (r == OUTCOME_REFUSED && w->why->kind == REFUSAL_WRONG_KEY && again) {
+                begun = replace_has_begun(w);
+                return begun < 0 ? begun : begun ? OUTCOME_DONE : OUTCOME_REFUSED;
+        }
         if (r == -ENOKEY && w->disk.token) {
                 *w->err = (struct error){ 0 };
                 return OUTCOME_DONE; /* nothing of others is left to replace */

@@ -54,9 +54,27 @@ static uint32_t find_tokens(const struct luks *l, unsigned slot) {
         return mask;
 }
 
-bool replace_has_begun(const struct enroll *w) {
-        return (w->record.proven & ~luks_facts(w->disk.luks)->slots) != 0 ||
-               find_tokens(w->disk.luks, LUKS_SLOTS_MAX) != 0;
+/* libcryptsetup wipes a keyslot's area before it takes the keyslot out of the header. */
+int replace_has_begun(struct enroll *w) {
+        const struct state_disk *d = &w->record;
+        uint32_t slots = luks_facts(w->disk.luks)->slots;
+
+        for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
+                uint8_t hash[32];
+                int r;
+
+                if (!(d->replacing & slots & (1u << slot)))
+                        continue;
+                r = disk_slot_hash(w->disk.luks, slot, hash, w->err);
+                if (r < 0)
+                        return r;
+                if (memcmp(hash, d->proven_hash[slot], sizeof(hash)) != 0)
+                        continue;
+                w->ret->foreign_slot = slot;
+                (void) snprintf(w->ret->foreign_by, sizeof(w->ret->foreign_by), "an earlier run");
+                return 1;
+        }
+        return ((d->proven | d->replacing) & ~slots) != 0;
 }
 
 /* The owner must be able to come in without this TPM. Whose passphrase another keyslot has isn't
@@ -122,6 +140,10 @@ static int remove_old(struct enroll *w, struct disk *d) {
         if (r != LUKS_OK)
                 return refuse_luks(w->why, w->args->device, r, &reason);
         if (slot < LUKS_SLOTS_MAX && slot != d->token->slot) {
+                w->record.replacing = 1u << slot;
+                r = enroll_record(w, luks_edit_result(edit));
+                if (r != OUTCOME_DONE)
+                        return r;
                 r = luks_slot_remove(edit, slot, w->err);
                 if (r < 0)
                         return r;
@@ -134,6 +156,7 @@ static int remove_old(struct enroll *w, struct disk *d) {
                                 return r;
                         w->ret->tokens_removed++;
                 }
+        w->record.replacing = 0;
         return enroll_record(w, luks_edit_result(edit));
 }
 
@@ -148,8 +171,5 @@ int replace_old(struct enroll *w) {
         w->record.proven &= luks_facts(d.luks)->slots;
         if (w->ret->foreign_slot < LUKS_SLOTS_MAX)
                 w->record.proven &= ~(1u << w->ret->foreign_slot);
-        /* A keyslot's area is wiped before its metadata goes: from here on it counts for nothing.
-         */
-        r = enroll_record(w, d.luks);
-        return r == OUTCOME_DONE ? remove_old(w, &d) : r;
+        return remove_old(w, &d);
 }

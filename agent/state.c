@@ -86,9 +86,10 @@ static int get_text(const struct json *o, const char *key, char *ret, size_t siz
         return 0;
 }
 
-static int parse_proven(const struct json *o, struct state_disk *ret, struct error *err) {
+static int parse_slots(const struct json *o, const char *key, uint32_t *ret_mask,
+                       struct state_disk *ret, struct error *err) {
         const struct json *list;
-        int r = json_get_array(o, "proven", &list, err);
+        int r = json_get_array(o, key, &list, err);
 
         if (r < 0)
                 return r;
@@ -103,7 +104,7 @@ static int parse_proven(const struct json *o, struct state_disk *ret, struct err
                                    err);
                 if (r < 0)
                         return r;
-                ret->proven |= 1u << slot;
+                *ret_mask |= 1u << slot;
         }
         return 0;
 }
@@ -116,6 +117,8 @@ static int parse_optional(const struct json *o, struct state_disk *ret, struct e
                 r = get_text(o, "header", ret->header, sizeof(ret->header), err);
         if (r == 0 && json_has(o, "size"))
                 r = json_get_uint(o, "size", INT64_MAX, &ret->size, err);
+        if (r == 0 && json_has(o, "replacing"))
+                r = parse_slots(o, "replacing", &ret->replacing, ret, err);
         return r;
 }
 
@@ -131,7 +134,7 @@ static int parse_disk(const struct json *o, struct state_disk *ret, struct error
                 return r;
         if (!name_valid(ret->name) || !name_valid(ret->kek))
                 return error_set(err, -EBADMSG, "a name that no disk and no KEK can have");
-        return parse_proven(o, ret, err);
+        return parse_slots(o, "proven", &ret->proven, ret, err);
 }
 
 int state_read(const char *state_dir, struct state *ret, struct error *err) {
@@ -166,22 +169,30 @@ int state_read(const char *state_dir, struct state *ret, struct error *err) {
         return 0;
 }
 
-static struct json *print_disk(const struct state_disk *d) {
-        _cleanup_(json_freep) struct json *o = json_new_object(), *proven = json_new_array();
+static bool print_slots(struct json *o, const char *key, uint32_t mask,
+                        const struct state_disk *d) {
+        _cleanup_(json_freep) struct json *list = json_new_array();
 
         for (unsigned n = 0; n < 32; n++) {
                 struct json *p;
 
-                if (!(d->proven & (1u << n)))
+                if (!(mask & (1u << n)))
                         continue;
                 p = json_new_object();
-                if (!json_append(proven, p) || !json_add_uint(p, "slot", n) ||
+                if (!json_append(list, p) || !json_add_uint(p, "slot", n) ||
                     !json_add_bytes(p, "sha256", d->proven_hash[n], 32))
-                        return NULL;
+                        return false;
         }
+        return json_add(o, key, TAKE(list));
+}
+
+static struct json *print_disk(const struct state_disk *d) {
+        _cleanup_(json_freep) struct json *o = json_new_object();
+
         if (!json_add_string(o, "name", d->name) || !json_add_string(o, "uuid", d->uuid) ||
             !json_add_string(o, "device", d->device) || !json_add_string(o, "role", d->role) ||
-            !json_add_string(o, "kek", d->kek) || !json_add(o, "proven", TAKE(proven)) ||
+            !json_add_string(o, "kek", d->kek) || !print_slots(o, "proven", d->proven, d) ||
+            (d->replacing && !print_slots(o, "replacing", d->replacing, d)) ||
             (d->header[0] && !json_add_string(o, "header", d->header)) ||
             (d->size && !json_add_uint(o, "size", d->size)))
                 return NULL;

@@ -23,6 +23,9 @@ struct state_disk {
         /* Bit n: a key that isn't ours opened keyslot n here, and the slot's JSON had this hash. */
         uint32_t proven;
         uint8_t proven_hash[32][32];
+        /* Bit n: adopt --replace destroys keyslot n, whose JSON has this hash. It may look whole,
+         * and open with no key any more. */
+        uint32_t replacing;
 };
 
 /* Where it was, for as long as @d lives. */
