@@ -284,8 +284,9 @@ static void test_for_rsa_too(void **state) {
         _cleanup_(made_done) struct made m = encrypt("rsa2048", NULL);
         (void) state;
 
-        for (size_t i = 0; i < 8 * m.size; i++)
-                check_change(&m, k, i / 8, (uint8_t) (1u << (i % 8)));
+        /* Its private key is slow: one bit of each byte. */
+        for (size_t i = 0; i < m.size; i++)
+                check_change(&m, k, i, (uint8_t) (1u << (i % 8)));
         assert_int_equal(open_it(&m, k), CMS_OPEN);
 }
 
