@@ -9,23 +9,12 @@
 #include "agent/op.h"
 #include "base/crypto.h"
 #include "keys/escrow.h"
+#include "luks/rules.h"
 
 /* --- check and show --- */
 
 void op_header_done(struct op_header *h) {
         h->examined = luks_examined_free(h->examined);
-}
-
-static const struct json *token_of(const struct json *metadata, unsigned id) {
-        const struct json *tokens, *token;
-        struct error err = { 0 };
-        char number[12];
-
-        (void) snprintf(number, sizeof(number), "%u", id);
-        if (json_get(metadata, "tokens", &tokens, &err) < 0 ||
-            json_get(tokens, number, &token, &err) < 0)
-                return NULL;
-        return token;
 }
 
 /* The keyslots that would be opened by us, which are held against rules of their own. A token that
@@ -37,7 +26,7 @@ static int find_ours(const struct json *metadata, uint32_t *ret, struct error *e
                 return error_nomem(err);
         for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++) {
                 _cleanup_(token_freep) struct token *t = NULL;
-                const struct json *json = token_of(metadata, id);
+                const struct json *json = rules_numbered(metadata, "tokens", id);
                 struct error bad = { 0 };
 
                 if (!json)
@@ -49,15 +38,6 @@ static int find_ours(const struct json *metadata, uint32_t *ret, struct error *e
                         *ret |= 1u << e->slot;
         }
         return 0;
-}
-
-static bool has_slot(const struct json *metadata, unsigned slot) {
-        const struct json *slots;
-        struct error err = { 0 };
-        char number[12];
-
-        (void) snprintf(number, sizeof(number), "%u", slot);
-        return json_get(metadata, "keyslots", &slots, &err) == 0 && json_has(slots, number);
 }
 
 int op_header_examine(struct context *c, const struct op_disk *disk, struct op_header *ret,
@@ -83,7 +63,7 @@ int op_header_examine(struct context *c, const struct op_disk *disk, struct op_h
                 return OUTCOME_DONE;
         r = find_ours(metadata, &ours, err);
         for (unsigned slot = 0; r >= 0 && slot < LUKS_SLOTS_MAX; slot++)
-                if (has_slot(metadata, slot))
+                if (rules_numbered(metadata, "keyslots", slot))
                         r = luks_examine_slot(
                                 ret->examined, slot,
                                 ours & (1u << slot) ? LUKS_SLOT_OURS : LUKS_SLOT_FOREIGN, err);
