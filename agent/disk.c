@@ -8,6 +8,7 @@
 
 #include "base/crypto.h"
 #include "base/file.h"
+#include "keys/keyslots.h"
 
 #define KEY_FILE_MAX (32 * 1024)
 
@@ -21,11 +22,7 @@ const char *disk_subject(const struct disk *d) {
 }
 
 bool disk_token_bound(const struct luks *l, unsigned id) {
-        const struct json *slots;
-        struct error ignored = { 0 };
-
-        return json_get_array(luks_token(l, id), "keyslots", &slots, &ignored) == 0 &&
-               json_length(slots) == 1;
+        return keyslots_count(luks_token(l, id)) == 1;
 }
 
 bool disk_owns_slot(const struct disk *d) {

@@ -7,9 +7,9 @@
 #include "agent/bek.h"
 #include "agent/enroll.h"
 #include "agent/replace.h"
-#include "agent/slots.h"
 #include "agent/ways.h"
 #include "base/crypto.h"
+#include "keys/keyslots.h"
 #include "keys/other-token.h"
 
 static struct luks_source source(const struct enroll *w) {
@@ -115,12 +115,7 @@ static int by_token(struct enroll *w, const struct json *token, struct refusal *
 
 /* One that was bound to a keyslot: what a replacement that was cut off left is bound to none. */
 static bool is_candidate(const struct luks *l, unsigned id) {
-        const struct json *slots;
-        struct error ignored = { 0 };
-
-        return other_token_type(luks_token(l, id)) &&
-               json_get_array(luks_token(l, id), "keyslots", &slots, &ignored) == 0 &&
-               json_length(slots) > 0;
+        return other_token_type(luks_token(l, id)) && keyslots_count(luks_token(l, id)) > 0;
 }
 
 /* One token after the other. What's reported is why the first didn't open. */

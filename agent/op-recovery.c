@@ -5,6 +5,7 @@
 
 #include "agent/change.h"
 #include "agent/op.h"
+#include "keys/keyslots.h"
 #include "keys/recovery.h"
 
 #define TOKEN_JSON 160 /* bytes that the token of a recovery slot takes */
@@ -122,12 +123,10 @@ static int remove_slot(struct change *w, unsigned slot) {
 
 /* A token whose keyslot is gone: a removal was cut off between both. */
 static bool is_orphan(const struct luks *l, unsigned id) {
-        const struct json *token = luks_token(l, id), *slots;
-        struct error ignored = { 0 };
+        const struct json *token = luks_token(l, id);
         unsigned marked;
 
-        return recovery_is_one(token, &marked) &&
-               json_get_array(token, "keyslots", &slots, &ignored) == 0 && json_length(slots) == 0;
+        return recovery_is_one(token, &marked) && keyslots_count(token) == 0;
 }
 
 static bool has_orphans(const struct luks *l) {

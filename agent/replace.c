@@ -5,36 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/slots.h"
 #include "agent/ways.h"
 #include "base/crypto.h"
+#include "keys/keyslots.h"
 #include "keys/other-token.h"
 #include "keys/recovery.h"
 
-/* How many keyslots token @id is bound to, and whether @slot is one of them. */
-static size_t bound(const struct luks *l, unsigned id, unsigned slot, bool *ret_to_slot) {
-        const struct json *slots;
-        struct error ignored = { 0 };
-        char number[12];
-
-        *ret_to_slot = false;
-        if (json_get_array(luks_token(l, id), "keyslots", &slots, &ignored) < 0)
-                return 0;
-        (void) snprintf(number, sizeof(number), "%u", slot);
-        *ret_to_slot = json_lists(slots, number);
-        return json_length(slots);
-}
-
 /* A token of a kind that opens or marks one keyslot, and has none any more. Others' tokens may well
  * be bound to none. */
-static bool is_orphan(const struct luks *l, unsigned id) {
-        const struct json *token = luks_token(l, id);
-        const struct json *slots;
-        struct error ignored = { 0 };
+static bool is_orphan(const struct json *token) {
         unsigned marked;
 
-        return token && (other_token_type(token) || recovery_is_one(token, &marked)) &&
-               json_get_array(token, "keyslots", &slots, &ignored) == 0 && json_length(slots) == 0;
+        return (other_token_type(token) || recovery_is_one(token, &marked)) &&
+               keyslots_count(token) == 0;
 }
 
 /* What goes with keyslot @slot. */
@@ -42,13 +25,12 @@ static uint32_t find_tokens(const struct luks *l, unsigned slot) {
         uint32_t mask = 0;
 
         for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++) {
-                bool to_slot;
-                size_t count;
+                const struct json *token = luks_token(l, id);
 
-                if (!luks_token(l, id) || token_is_ours(luks_token(l, id)))
+                if (!token || token_is_ours(token))
                         continue;
-                count = bound(l, id, slot, &to_slot);
-                if (is_orphan(l, id) || (slot < LUKS_SLOTS_MAX && to_slot && count == 1))
+                if (is_orphan(token) || (slot < LUKS_SLOTS_MAX && keyslots_count(token) == 1 &&
+                                         keyslots_have(token, slot)))
                         mask |= 1u << id;
         }
         return mask;

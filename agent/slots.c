@@ -2,10 +2,9 @@
 #include "agent/slots.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "keys/escrow.h"
+#include "keys/keyslots.h"
 #include "keys/recovery.h"
 
 const char *slot_role_word(enum slot_role role) {
@@ -18,16 +17,6 @@ const char *slot_role_word(enum slot_role role) {
         return words[role];
 }
 
-/* Which keyslots a token is bound to; that may be none, or several of a foreign one. */
-static bool bound_to(const struct json *token, unsigned slot) {
-        const struct json *slots;
-        struct error err = { 0 };
-        char number[12];
-
-        (void) snprintf(number, sizeof(number), "%u", slot);
-        return json_get_array(token, "keyslots", &slots, &err) == 0 && json_lists(slots, number);
-}
-
 static enum slot_role role_of(const struct disk *d, unsigned slot) {
         enum slot_role role = SLOT_FOREIGN;
 
@@ -37,7 +26,7 @@ static enum slot_role role_of(const struct disk *d, unsigned slot) {
                 const struct json *token = luks_token(d->luks, id);
                 unsigned marked;
 
-                if (!token || !bound_to(token, slot))
+                if (!token || !keyslots_have(token, slot))
                         continue;
                 if (escrow_is_one(token))
                         role = SLOT_ESCROW;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/hex.h"
-#include "luks/luks.h"
+#include "keys/keyslots.h"
 
 #define SYSTEMD "systemd-tpm2"
 #define CLEVIS "clevis"
@@ -31,19 +31,8 @@ static int say(int verdict, char ret_why[OTHER_WHY_MAX], const char *words) {
 /* Exactly one, as both programs write it. */
 static bool get_slot(const struct json *token, unsigned *ret) {
         struct error ignored = { 0 };
-        const struct json *slots;
-        char number[12];
 
-        if (json_get_array(token, "keyslots", &slots, &ignored) < 0 || json_length(slots) != 1)
-                return false;
-        for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
-                (void) snprintf(number, sizeof(number), "%u", slot);
-                if (json_lists(slots, number)) {
-                        *ret = slot;
-                        return true;
-                }
-        }
-        return false;
+        return keyslots_one(token, ret, &ignored) == 0 && *ret < LUKS_SLOTS_MAX;
 }
 
 static bool get_bank(const char *name, enum foreign_bank *ret) {
