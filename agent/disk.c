@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#define _GNU_SOURCE
 #include "agent/disk.h"
 
 #include <errno.h>
@@ -281,7 +280,7 @@ static int new_token(const struct luks *l, const struct enrolment *what, struct 
 /* Beside what was pinned before, what is pinned next: a cut leaves one of both. */
 static int expect_enrolled(const struct luks *l, unsigned slot, const char *state_dir,
                            struct error *err) {
-        _cleanup_(freep) char *known = NULL, *then = NULL, *both = NULL;
+        _cleanup_(freep) char *known = NULL, *then = NULL;
         const char *uuid = luks_facts(l)->uuid;
         int r;
 
@@ -290,11 +289,8 @@ static int expect_enrolled(const struct luks *l, unsigned slot, const char *stat
                 return r;
         if (!known)
                 return 0;
-        if (asprintf(&both, "%.*s\n%s", (int) strcspn(known, "\n"), known, then) < 0) {
-                both = NULL;
-                return error_nomem(err);
-        }
-        return state_write_header(state_dir, uuid, both, err);
+        known[strcspn(known, "\n")] = '\0';
+        return state_write_header(state_dir, uuid, known, then, err);
 }
 
 int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *ret_slot,
@@ -369,22 +365,18 @@ int disk_remember_header(const struct luks *l, unsigned slot, const char *state_
                 return r;
         if (known && strcmp(known, covered) == 0)
                 return 0;
-        return state_write_header(state_dir, uuid, covered, err);
+        return state_write_header(state_dir, uuid, covered, NULL, err);
 }
 
 int disk_expect_header(const struct luks *l, unsigned slot, const struct luks_plan *plan,
                        const char *state_dir, struct error *err) {
-        _cleanup_(freep) char *now = NULL, *then = NULL, *both = NULL;
+        _cleanup_(freep) char *now = NULL, *then = NULL;
         int r;
 
         if ((r = luks_covered(l, (int) slot, NULL, &now, err)) < 0 ||
             (r = luks_covered(l, (int) slot, plan, &then, err)) < 0)
                 return r;
-        if (asprintf(&both, "%s\n%s", now, then) < 0) {
-                both = NULL;
-                return error_nomem(err);
-        }
-        return state_write_header(state_dir, luks_facts(l)->uuid, both, err);
+        return state_write_header(state_dir, luks_facts(l)->uuid, now, then, err);
 }
 
 int disk_slot_hash(const struct luks *l, unsigned slot, uint8_t ret[32], struct error *err) {

@@ -229,15 +229,21 @@ static int header_path(const char *state_dir, const char *uuid, char ret[PATH_MA
 }
 
 int state_write_header(const char *state_dir, const char *uuid, const char *covered,
-                       struct error *err) {
+                       const char *next, struct error *err) {
+        _cleanup_(freep) char *text = NULL;
         char path[PATH_MAX], folder[PATH_MAX];
         int r;
+
+        if (asprintf(&text, "%s%s%s", covered, next ? "\n" : "", next ? next : "") < 0) {
+                text = NULL;
+                return error_nomem(err);
+        }
 
         (void) snprintf(folder, sizeof(folder), "%s/headers", state_dir);
         if ((r = header_path(state_dir, uuid, path, err)) < 0 ||
             (r = file_mkdir(folder, 0700, err)) < 0)
                 return r;
-        return file_write(path, covered, strlen(covered), 0600, err);
+        return file_write(path, text, strlen(text), 0600, err);
 }
 
 int state_read_header(const char *state_dir, const char *uuid, char **ret, struct error *err) {

@@ -55,9 +55,9 @@ int state_put(struct state *s, const struct state_disk *disk, struct error *err)
 void state_drop(struct state *s, const char *uuid);
 
 /* The covered form of a header that was pinned here with a key at hand; while that's being changed,
- * behind a newline what it will be. Reading: NULL in @ret where there's none. */
+ * behind a newline what it will be: @next, else NULL. Reading: NULL in @ret where there's none. */
 int state_write_header(const char *state_dir, const char *uuid, const char *covered,
-                       struct error *err) _warn_unused_;
+                       const char *next, struct error *err) _warn_unused_;
 int state_read_header(const char *state_dir, const char *uuid, char **ret,
                       struct error *err) _warn_unused_;
 /* Whether @covered is one of those forms in @known. */

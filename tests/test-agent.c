@@ -97,12 +97,13 @@ static void test_a_uuid_from_a_disk_is_no_path(void **unused) {
         char *text = NULL;
         (void) unused;
 
-        assert_int_equal(
-                state_write_header(folder, "../../../../../etc/passwd-and-more-123456", "{}", &err),
-                -EINVAL);
+        assert_int_equal(state_write_header(folder, "../../../../../etc/passwd-and-more-123456",
+                                            "{}", NULL, &err),
+                         -EINVAL);
         assert_int_equal(state_read_header(folder, "", &text, &err), -EINVAL);
-        assert_int_equal(
-                state_write_header(folder, "01234567-89ab-cdef-0123-456789abcdef", "{}", &err), 0);
+        assert_int_equal(state_write_header(folder, "01234567-89ab-cdef-0123-456789abcdef", "{}",
+                                            NULL, &err),
+                         0);
         assert_int_equal(
                 state_read_header(folder, "01234567-89ab-cdef-0123-456789abcdef", &text, &err), 0);
         assert_string_equal(text, "{}");
