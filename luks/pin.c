@@ -70,42 +70,35 @@ static int check_rules(const struct luks_pin *pin, struct luks_reason *why) {
                            LUKS_PIN_RULES);
 }
 
-int luks_pin_check(const struct luks *l, unsigned slot, struct secret *slot_secret,
-                   const struct luks_pin *pin, struct luks_reason *why, struct error *err) {
+/* @slot: whose secret @key is; -1: @key is the volume key. */
+static int check_header(const struct luks *l, int slot, struct secret *key,
+                        const struct luks_pin *pin, struct luks_reason *why, struct error *err) {
         uint8_t now[LUKS_MAC_SIZE];
         int r;
 
         r = check_rules(pin, why);
         if (r != LUKS_OK)
                 return r;
-        r = mac_header(l, (int) slot, NULL, slot_secret, now, err);
+        r = mac_header(l, slot, NULL, key, now, err);
         if (r == -EBADMSG)
                 return refuse_form(why, err);
         if (r < 0)
                 return error_prefix(err, "pin of %.100s", l->facts.device);
-        if (!crypto_equal(now, pin->mac, sizeof(now)))
+        if (!crypto_equal(now, slot < 0 ? pin->vmac : pin->mac, sizeof(now)))
                 return luks_refuse(why, LUKS_REFUSED, "pin",
-                                   "the header isn't the one that was pinned");
+                                   "the header isn't the one that was pinned%s",
+                                   slot < 0 ? " with the volume key" : "");
         return LUKS_OK;
+}
+
+int luks_pin_check(const struct luks *l, unsigned slot, struct secret *slot_secret,
+                   const struct luks_pin *pin, struct luks_reason *why, struct error *err) {
+        return check_header(l, (int) slot, slot_secret, pin, why, err);
 }
 
 int luks_pin_check_owner(const struct luks *l, struct secret *volume_key,
                          const struct luks_pin *pin, struct luks_reason *why, struct error *err) {
-        uint8_t now[LUKS_MAC_SIZE];
-        int r;
-
-        r = check_rules(pin, why);
-        if (r != LUKS_OK)
-                return r;
-        r = mac_header(l, -1, NULL, volume_key, now, err);
-        if (r == -EBADMSG)
-                return refuse_form(why, err);
-        if (r < 0)
-                return error_prefix(err, "pin of %.100s", l->facts.device);
-        if (!crypto_equal(now, pin->vmac, sizeof(now)))
-                return luks_refuse(why, LUKS_REFUSED, "pin",
-                                   "the header isn't the one that was pinned with the volume key");
-        return LUKS_OK;
+        return check_header(l, -1, volume_key, pin, why, err);
 }
 
 int luks_pin_check_key(const struct luks *l, struct secret *slot_secret, struct secret *volume_key,
