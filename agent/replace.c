@@ -10,6 +10,7 @@
 #include "keys/keyslots.h"
 #include "keys/other-token.h"
 #include "keys/recovery.h"
+#include "luks/rules.h"
 
 /* A token of a kind that opens or marks one keyslot, and has none any more. Others' tokens may well
  * be bound to none. */
@@ -30,7 +31,7 @@ static uint32_t find_tokens(const struct luks *l, unsigned slot) {
                 if (!token || token_is_ours(token))
                         continue;
                 if (is_orphan(token) || (slot < LUKS_SLOTS_MAX && keyslots_count(token) == 1 &&
-                                         keyslots_have(token, slot)))
+                                         rules_bound(token, slot)))
                         mask |= 1u << id;
         }
         return mask;

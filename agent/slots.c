@@ -4,8 +4,8 @@
 #include <errno.h>
 
 #include "keys/escrow.h"
-#include "keys/keyslots.h"
 #include "keys/recovery.h"
+#include "luks/rules.h"
 
 const char *slot_role_word(enum slot_role role) {
         static const char *const words[] = { [SLOT_NONE] = "none",
@@ -26,7 +26,7 @@ static enum slot_role role_of(const struct disk *d, unsigned slot) {
                 const struct json *token = luks_token(d->luks, id);
                 unsigned marked;
 
-                if (!token || !keyslots_have(token, slot))
+                if (!token || !rules_bound(token, slot))
                         continue;
                 if (escrow_is_one(token))
                         role = SLOT_ESCROW;

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <errno.h>
-#include <stdbool.h>
-#include <stdio.h>
 
 #include "base/json.h"
 #include "luks/luks.h"
+#include "luks/rules.h"
 
 /* How many keyslots a token is bound to; -1 where it has no list of them. */
 static inline int keyslots_count(const struct json *token) {
@@ -15,17 +14,6 @@ static inline int keyslots_count(const struct json *token) {
 
         return json_get_array(token, "keyslots", &slots, &ignored) == 0 ? (int) json_length(slots)
                                                                         : -1;
-}
-
-/* Whether a token is bound to keyslot @slot, with others or alone. */
-static inline bool keyslots_have(const struct json *token, unsigned slot) {
-        const struct json *slots;
-        struct error ignored = { 0 };
-        char number[12];
-
-        (void) snprintf(number, sizeof(number), "%u", slot);
-        return json_get_array(token, "keyslots", &slots, &ignored) == 0 &&
-               json_lists(slots, number);
 }
 
 /* The keyslot that a token is bound to, where it's one at most: LUKS_SLOTS_MAX where it's none.
@@ -41,7 +29,7 @@ static inline int keyslots_one(const struct json *token, unsigned *ret, struct e
                 return 0;
         }
         for (unsigned slot = 0; json_length(slots) == 1 && slot < LUKS_SLOTS_MAX; slot++)
-                if (keyslots_have(token, slot)) {
+                if (rules_bound(token, slot)) {
                         *ret = slot;
                         return 0;
                 }

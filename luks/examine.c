@@ -182,19 +182,10 @@ int luks_examine(const struct luks_source *from, struct luks_examined **ret,
         return r;
 }
 
-static bool opens_data(const struct json *metadata, unsigned slot) {
-        const struct json *slots;
-        struct error ignored = { 0 };
-        char number[16];
-
-        (void) snprintf(number, sizeof(number), "%u", slot);
-        return json_get_array(rules_data_digest(metadata), "keyslots", &slots, &ignored) == 0 &&
-               json_lists(slots, number);
-}
-
 /* Of a keyslot that we would open, and of any that opens the data. */
 static void mark(struct luks_examined *x, size_t from, unsigned slot, enum luks_slot_kind kind) {
-        bool decides = kind == LUKS_SLOT_OURS || opens_data(x->luks->metadata, slot);
+        bool decides =
+                kind == LUKS_SLOT_OURS || rules_bound(rules_data_digest(x->luks->metadata), slot);
 
         for (size_t i = from; i < x->count; i++)
                 x->findings[i].decides = decides;

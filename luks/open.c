@@ -94,19 +94,13 @@ int text_check(const struct luks *l, struct luks_reason *why, struct error *err)
 }
 
 void slots_of(const struct json *metadata, uint32_t *ret_all, uint32_t *ret_data) {
-        const struct json *list;
-        struct error ignored = { 0 };
+        const struct json *digest = rules_data_digest(metadata);
 
-        if (json_get_array(rules_data_digest(metadata), "keyslots", &list, &ignored) < 0)
-                list = NULL;
         for (unsigned i = 0; i < LUKS_SLOTS_MAX; i++) {
-                char name[16];
-
                 if (!rules_numbered(metadata, "keyslots", i))
                         continue;
                 *ret_all |= 1u << i;
-                (void) snprintf(name, sizeof(name), "%u", i);
-                if (json_lists(list, name))
+                if (rules_bound(digest, i))
                         *ret_data |= 1u << i;
         }
 }

@@ -196,17 +196,13 @@ static bool kdf_salt(const struct rules_subject *s, struct finding *f) {
 }
 
 static bool slot_digest(const struct rules_subject *s, struct finding *f) {
-        const struct json *data = rules_data_digest(s->metadata), *slots;
+        const struct json *data = rules_data_digest(s->metadata);
         const struct json *all = rules_section(s->metadata, "digests");
         struct json_iter i = { 0 };
-        struct error err = { 0 };
         unsigned bound = 0, others = 0;
-        char name[16];
 
-        (void) snprintf(name, sizeof(name), "%u", s->slot);
         while (json_next(all, &i)) {
-                if (json_get_array(i.value, "keyslots", &slots, &err) < 0 ||
-                    !json_lists(slots, name))
+                if (!rules_bound(i.value, s->slot))
                         continue;
                 if (i.value == data)
                         bound++;

@@ -32,6 +32,16 @@ const struct json *rules_numbered(const struct json *metadata, const char *colle
         return rules_section(rules_section(metadata, collection), name);
 }
 
+bool rules_bound(const struct json *token_or_digest, unsigned slot) {
+        const struct json *slots;
+        struct error err = { 0 };
+        char name[16];
+
+        (void) snprintf(name, sizeof(name), "%u", slot);
+        return json_get_array(token_or_digest, "keyslots", &slots, &err) == 0 &&
+               json_lists(slots, name);
+}
+
 static const struct json *section(const struct rules_subject *s, const char *name) {
         return rules_section(s->metadata, name);
 }

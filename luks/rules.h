@@ -50,6 +50,8 @@ const struct json *rules_section(const struct json *metadata, const char *name);
 /* The object @collection[@number], or NULL. */
 const struct json *rules_numbered(const struct json *metadata, const char *collection,
                                   unsigned number);
+/* Whether a token or a digest, which may be NULL, lists keyslot @slot. */
+bool rules_bound(const struct json *token_or_digest, unsigned slot);
 /* The size of the area that libcryptsetup gives a keyslot for a volume key of @key_size bytes. */
 uint64_t rules_area_size(uint64_t key_size);
 /* Reads offset and size of a keyslot's area. Return: false where they aren't honest numbers. */
