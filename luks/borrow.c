@@ -52,13 +52,8 @@ static int dump(struct luks *l, struct crypt_device *cd, struct luks_reason *why
                 return error_errno(err, r, "dump the header");
         l->facts.metadata_size = l->copies.metadata_size = metadata_size;
         /* Borrowed, until the context is asked for something else. */
-        r = json_parse(text, strlen(text), &l->metadata, err);
-        if (r == -EBADMSG) {
-                (void) luks_refuse(why, LUKS_REFUSED, "json", "%s", err->text);
-                *err = (struct error){ 0 };
-                return LUKS_REFUSED;
-        }
-        if (r < 0)
+        r = metadata_parse(l, text, why, err);
+        if (r != LUKS_OK)
                 return r;
         return copy_text(l->facts.uuid, sizeof(l->facts.uuid), crypt_get_uuid(cd), "UUID", err);
 }

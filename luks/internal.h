@@ -176,6 +176,10 @@ struct luks {
         struct json *metadata; /* the same, parsed */
 };
 
+/* Fills in @l->metadata from what crypt_dump_json() says. Return: LUKS_OK; LUKS_REFUSED ("json");
+ * or a fault. */
+int metadata_parse(struct luks *l, const char *dump, struct luks_reason *why,
+                   struct error *err) _warn_unused_;
 /* All of luks_open() that comes before the rules. Return: LUKS_OK; LUKS_NONE and LUKS_REFUSED, both
  * also with @ret for luks_close(), as far as it was read; or a fault. */
 int luks_read(const struct luks_source *from, struct luks **ret, struct luks_reason *why,

@@ -23,6 +23,16 @@ struct luks *luks_close(struct luks *l) {
         return NULL;
 }
 
+int metadata_parse(struct luks *l, const char *dump, struct luks_reason *why, struct error *err) {
+        int r = json_parse(dump, strlen(dump), &l->metadata, err);
+
+        if (r == -EBADMSG) {
+                r = luks_refuse(why, LUKS_REFUSED, "json", "%s", err->text);
+                *err = (struct error){ 0 };
+        }
+        return r;
+}
+
 /* crypt_load() would mend a damaged or older copy by writing: here it writes to our memfd. That
  * context has no data device, which only activation needs. */
 static int load(struct luks *l, struct luks_reason *why, struct error *err) {
@@ -44,13 +54,7 @@ static int load(struct luks *l, struct luks_reason *why, struct error *err) {
         l->dump = strdup(dump);
         if (!l->dump)
                 return error_nomem(err);
-        r = json_parse(l->dump, strlen(l->dump), &l->metadata, err);
-        if (r == -EBADMSG) {
-                (void) luks_refuse(why, LUKS_REFUSED, "json", "%s", err->text);
-                *err = (struct error){ 0 };
-                return LUKS_REFUSED;
-        }
-        return r;
+        return metadata_parse(l, l->dump, why, err);
 }
 
 /* Whether @raw, which ends with a NUL, is @text. Versions of json-c differ in whether they escape a
