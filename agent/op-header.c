@@ -106,7 +106,7 @@ static int check_owner(struct change *w, const struct owner_key *owner) {
                                    "recovery key",
                                    w->disk.token->name);
         }
-        r = way_by_owner(&w->disk, owner, LUKS_SLOTS_MAX, &way, w->why, w->err);
+        r = way_by_owner(&w->disk, owner, &way, w->why, w->err);
         if (r != OUTCOME_DONE)
                 return r;
         same = secret_size(way.volume_key) == secret_size(w->volume_key) &&

@@ -88,7 +88,7 @@ int op_owner_verify(struct context *c, const struct op_disk *disk, const struct 
 
         if ((r = target_find(c, disk->what, disk->header, &w.target, why, err)) != OUTCOME_DONE ||
             (r = target_load(c, &w.target, &w.disk, why, err)) != OUTCOME_DONE ||
-            (r = way_by_owner(&w.disk, owner, LUKS_SLOTS_MAX, &way, why, err)) != OUTCOME_DONE)
+            (r = way_by_owner(&w.disk, owner, &way, why, err)) != OUTCOME_DONE)
                 return r;
         w.volume_key = way.volume_key;
         r = way_check_pin(&w.disk, w.volume_key, why, err);

@@ -187,8 +187,7 @@ int op_reenroll(struct context *c, const struct op_reenroll *args, struct op_ree
         (void) snprintf(ret->role, sizeof(ret->role), "%s", w->disk.token->role);
         (void) snprintf(ret->uuid, sizeof(ret->uuid), "%s", luks_facts(w->disk.luks)->uuid);
         if ((r = check_name(&k)) != OUTCOME_DONE ||
-            (r = way_by_owner(&w->disk, args->owner, LUKS_SLOTS_MAX, &way, why, err)) !=
-                    OUTCOME_DONE)
+            (r = way_by_owner(&w->disk, args->owner, &way, why, err)) != OUTCOME_DONE)
                 return r;
         w->volume_key = way.volume_key;
         ret->owner_slot = way.slot;

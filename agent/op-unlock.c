@@ -29,7 +29,7 @@ static int by_tpm(struct context *c, struct disk *d, struct op_unlocked *ret,
 static int by_owner(const struct disk *d, const struct owner_key *owner, struct op_unlocked *ret,
                     struct secret **ret_volume_key, struct refusal *why, struct error *err) {
         struct owner_way way = { 0 };
-        int r = way_by_owner(d, owner, LUKS_SLOTS_MAX, &way, why, err);
+        int r = way_by_owner(d, owner, &way, why, err);
 
         if (r != OUTCOME_DONE)
                 return r;

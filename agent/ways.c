@@ -41,7 +41,6 @@ int way_by_tpm(struct context *c, const struct disk *d, struct tpm_way *ret, str
 struct attempt {
         const struct disk *disk;
         const struct owner_key *key;
-        unsigned only;
         struct owner_way *ret;
         struct luks_reason rule; /* its rule is empty where none refused */
         bool escrow;             /* there was an escrow token at all */
@@ -78,7 +77,6 @@ static int by_passphrase(struct attempt *a) {
         for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
                 for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
                         if (roles[slot] != order[i] ||
-                            (a->only < LUKS_SLOTS_MAX && slot != a->only) ||
                             !(luks_facts(a->disk->luks)->data_slots & (1u << slot)))
                                 continue;
                         r = try_slot(a, &(struct luks_key){ slot, LUKS_SLOT_FOREIGN, passphrase });
@@ -110,7 +108,7 @@ static int try_escrow(struct attempt *a, const struct json *token) {
         }
         if (r < 0)
                 return r;
-        if (e->slot >= LUKS_SLOTS_MAX || (a->only < LUKS_SLOTS_MAX && e->slot != a->only))
+        if (e->slot >= LUKS_SLOTS_MAX)
                 return LUKS_WRONG_KEY;
         r = escrow_open(e, a->key->escrow, &passphrase, a->err);
         if (r < 0)
@@ -160,9 +158,9 @@ static int refuse_owner(const struct attempt *a, struct refusal *why) {
         return OUTCOME_REFUSED;
 }
 
-int way_by_owner(const struct disk *d, const struct owner_key *key, unsigned only,
-                 struct owner_way *ret, struct refusal *why, struct error *err) {
-        struct attempt a = { .disk = d, .key = key, .only = only, .ret = ret, .err = err };
+int way_by_owner(const struct disk *d, const struct owner_key *key, struct owner_way *ret,
+                 struct refusal *why, struct error *err) {
+        struct attempt a = { .disk = d, .key = key, .ret = ret, .err = err };
         int r = key->passphrase ? by_passphrase(&a) : by_escrow(&a);
 
         if (r < 0)

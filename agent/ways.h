@@ -31,13 +31,12 @@ struct owner_way {
 
 /**
  * way_by_owner() - recover the volume key with a key of the owner
- * @only: the one keyslot to try, or LUKS_SLOTS_MAX
  *
  * A passphrase is tried on one keyslot after the other, never on ours and never on an escrow's; an
  * escrow key on the keyslots of escrow tokens. Return: OUTCOME_DONE, OUTCOME_REFUSED; or a fault.
  */
-int way_by_owner(const struct disk *d, const struct owner_key *key, unsigned only,
-                 struct owner_way *ret, struct refusal *why, struct error *err) _warn_unused_;
+int way_by_owner(const struct disk *d, const struct owner_key *key, struct owner_way *ret,
+                 struct refusal *why, struct error *err) _warn_unused_;
 
 /* The header is the one that was pinned, by the MAC that the volume key makes. */
 int way_check_pin(const struct disk *d, struct secret *volume_key, struct refusal *why,
