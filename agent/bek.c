@@ -77,11 +77,6 @@ static int find_folder(char ret[256], struct refusal *why, struct error *err) {
         return OUTCOME_REFUSED;
 }
 
-static void closedirp(DIR **d) {
-        if (*d)
-                (void) closedir(*d);
-}
-
 static int compare(const void *a, const void *b) {
         return strcmp(a, b);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -49,4 +50,10 @@ static inline void fclosep(FILE **f) {
         if (*f)
                 (void) fclose(*f);
         *f = NULL;
+}
+
+static inline void closedirp(DIR **d) {
+        if (*d)
+                (void) closedir(*d);
+        *d = NULL;
 }

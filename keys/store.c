@@ -111,11 +111,6 @@ static int compare_names(const void *a, const void *b) {
         return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
-static void closedirp(DIR **d) {
-        if (*d)
-                (void) closedir(*d);
-}
-
 int store_names(const char *folder, char ***ret, size_t *ret_count, struct error *err) {
         _cleanup_(closedirp) DIR *dir = opendir(folder);
         struct dirent *e;

@@ -116,11 +116,6 @@ static void dm_uuid(const char *name, const char *uuid, char ret[256]) {
         (void) snprintf(ret, 256, "CRYPT-LUKS2-%s-%s", bare, name);
 }
 
-static void closedirp(DIR **d) {
-        if (*d)
-                (void) closedir(*d);
-}
-
 bool luks_is_active_of(const char *name, const char *uuid) {
         _cleanup_(closedirp) DIR *dir = NULL;
         char want[256], found[256];
