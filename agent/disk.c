@@ -250,8 +250,7 @@ int disk_prove_slot(struct luks *l, const struct luks_key *key, struct secret *v
                 return r;
         if (r != LUKS_OK)
                 return refuse_luks(why, luks_facts(l)->device, r, &reason);
-        if (secret_size(found) != secret_size(volume_key) ||
-            !crypto_equal(secret_data(found), secret_data(volume_key), secret_size(found)))
+        if (!crypto_same(found, volume_key))
                 return error_set(err, -EIO, "%s: the new keyslot gives back another volume key",
                                  luks_facts(l)->device);
         return OUTCOME_DONE;

@@ -54,7 +54,7 @@ int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct re
         r = context_kek_made(c, k->name, &k->kek, &k->key, why, err);
         if (r != OUTCOME_DONE)
                 return r;
-        if (!crypto_equal(secret_data(made), secret_data(k->key), secret_size(made)))
+        if (!crypto_same(made, k->key))
                 return error_set(err, -EIO, "the TPM gives back another key than was sealed");
         return OUTCOME_DONE;
 }

@@ -109,9 +109,7 @@ static int check_owner(struct change *w, const struct owner_key *owner) {
         r = way_by_owner(&w->disk, owner, &way, w->why, w->err);
         if (r != OUTCOME_DONE)
                 return r;
-        same = secret_size(way.volume_key) == secret_size(w->volume_key) &&
-               crypto_equal(secret_data(way.volume_key), secret_data(w->volume_key),
-                            secret_size(w->volume_key));
+        same = crypto_same(way.volume_key, w->volume_key);
         secret_free(way.volume_key);
         return same ? OUTCOME_DONE
                     : refusal_set(w->why, REFUSAL_PIN,

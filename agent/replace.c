@@ -103,9 +103,7 @@ static int prove(struct enroll *w, struct disk *ret) {
         way.slot_secret = secret_free(way.slot_secret);
         if (r != OUTCOME_DONE)
                 return r;
-        if (secret_size(volume_key) != secret_size(w->volume_key) ||
-            !crypto_equal(secret_data(volume_key), secret_data(w->volume_key),
-                          secret_size(volume_key)))
+        if (!crypto_same(volume_key, w->volume_key))
                 return error_set(w->err, -EIO, "%s: its new keyslot opens another volume key",
                                  w->args->device);
         return OUTCOME_DONE;

@@ -165,6 +165,11 @@ bool crypto_equal(const void *a, const void *b, size_t size) {
         return CRYPTO_memcmp(a, b, size) == 0;
 }
 
+bool crypto_same(struct secret *a, struct secret *b) {
+        return secret_size(a) == secret_size(b) &&
+               crypto_equal(secret_data(a), secret_data(b), secret_size(a));
+}
+
 int base64_encode(const uint8_t *data, size_t size, char *ret, size_t max, struct error *err) {
         if (size > INT_MAX / 2 || max < base64_size(size))
                 return error_set(err, -ENOBUFS, "base64: no room for %zu bytes", size);

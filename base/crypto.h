@@ -76,6 +76,9 @@ int crypto_open_text(struct secret *key, const struct gcm_text *in, struct secre
 /* Whether @size bytes are equal, in a time that tells nothing about them. */
 bool crypto_equal(const void *a, const void *b, size_t size);
 
+/* Whether two secrets are the same, in a time that tells their sizes alone. */
+bool crypto_same(struct secret *a, struct secret *b);
+
 /* Base64 (RFC 4648, section 4, with padding). Encoding needs base64_size(size) bytes with the NUL.
  */
 #define base64_size(n) (((size_t) (n) + 2) / 3 * 4 + 1)

@@ -97,6 +97,23 @@ static void test_gcm_opens_only_what_it_sealed(void **state) {
         }
 }
 
+static void test_secrets_are_the_same_by_size_and_bytes(void **state) {
+        _cleanup_(secret_freep) struct secret *a = secret_of("00112233445566778899aabbccddeeff");
+        _cleanup_(secret_freep) struct secret *b = secret_of("00112233445566778899aabbccddeeff");
+        _cleanup_(secret_freep) struct secret *longer = NULL;
+        (void) state;
+
+        longer = secret_of("00112233445566778899aabbccddeeff00");
+        assert_true(crypto_same(a, b));
+        assert_false(crypto_same(a, longer));
+        assert_false(crypto_same(longer, a));
+        for (size_t bit = 0; bit < 8 * secret_size(b); bit++) {
+                secret_data(b)[bit / 8] ^= (uint8_t) (1 << bit % 8);
+                assert_false(crypto_same(a, b));
+                secret_data(b)[bit / 8] ^= (uint8_t) (1 << bit % 8);
+        }
+}
+
 static void test_base64_is_strict(void **state) {
         static const char *const bad[] = { "Zg=",      "Zg",   "Zh==", "Zg==\n", " Zg==", "Z g=",
                                            "Zg==Zg==", "====", "A===", "Zm9=",   "Zm-v" };
@@ -285,6 +302,7 @@ int main(void) {
                 cmocka_unit_test(test_hkdf_is_rfc5869),
                 cmocka_unit_test(test_hmac_is_rfc4231),
                 cmocka_unit_test(test_gcm_opens_only_what_it_sealed),
+                cmocka_unit_test(test_secrets_are_the_same_by_size_and_bytes),
                 cmocka_unit_test(test_base64_is_strict),
                 cmocka_unit_test(test_canonical_form),
                 cmocka_unit_test(test_json_refuses_what_is_not_json),
