@@ -33,13 +33,7 @@ int change_open(struct change *w) {
 }
 
 int change_edit(struct change *w) {
-        struct luks_reason reason = { 0 };
-        int r = luks_edit(w->disk.luks, &w->edit, &reason, w->err);
-
-        if (r < 0)
-                return r;
-        return r == LUKS_OK ? OUTCOME_DONE
-                            : refuse_luks(w->why, disk_subject(&w->disk), r, &reason);
+        return disk_edit(w->disk.luks, disk_subject(&w->disk), &w->edit, w->why, w->err);
 }
 
 int change_record(struct change *w, const struct luks *l, unsigned slot, bool gone) {

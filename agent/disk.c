@@ -328,6 +328,16 @@ int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *
         return disk_put_token(edit, id, t, err);
 }
 
+int disk_edit(struct luks *l, const char *subject, struct luks_edit **ret, struct refusal *why,
+              struct error *err) {
+        struct luks_reason reason = { 0 };
+        int r = luks_edit(l, ret, &reason, err);
+
+        if (r < 0)
+                return r;
+        return r == LUKS_OK ? OUTCOME_DONE : refuse_luks(why, subject, r, &reason);
+}
+
 int disk_clean_pending(struct luks_edit *edit, const struct disk *d, struct secret *kek_key,
                        struct error *err) {
         _cleanup_(token_freep) struct token *t = NULL;
@@ -392,4 +402,11 @@ int disk_slot_hash(const struct luks *l, unsigned slot, uint8_t ret[32], struct 
         if ((r = json_canonical(item, &text, err)) < 0)
                 return r;
         return crypto_sha256(text, strlen(text), ret, err);
+}
+
+int disk_slot_is(const struct luks *l, unsigned slot, const uint8_t hash[32], struct error *err) {
+        uint8_t now[32];
+        int r = disk_slot_hash(l, slot, now, err);
+
+        return r < 0 ? r : memcmp(now, hash, sizeof(now)) == 0;
 }

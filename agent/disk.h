@@ -123,6 +123,11 @@ struct disk_keys {
 int disk_change_escrow(struct luks_edit *edit, const struct disk *d, const struct disk_keys *keys,
                        const struct luks_plan *plan, struct error *err) _warn_unused_;
 
+/* The context on the disk itself, for changes to the header that was checked. @subject is for the
+ * refusal. */
+int disk_edit(struct luks *l, const char *subject, struct luks_edit **ret, struct refusal *why,
+              struct error *err) _warn_unused_;
+
 /* Removes what a cut enrolment left: the pending token, and its keyslot if the KEK proves that it's
  * ours. */
 int disk_clean_pending(struct luks_edit *edit, const struct disk *d, struct secret *kek_key,
@@ -140,3 +145,6 @@ int disk_expect_header(const struct luks *l, unsigned slot, const struct luks_pl
 /* SHA-256 over one keyslot as the header describes it. Return: 0; -ENOENT. */
 int disk_slot_hash(const struct luks *l, unsigned slot, uint8_t ret[32],
                    struct error *err) _warn_unused_;
+/* Whether the keyslot is the one that had this hash. Return: 1, 0; or a fault. */
+int disk_slot_is(const struct luks *l, unsigned slot, const uint8_t hash[32],
+                 struct error *err) _warn_unused_;

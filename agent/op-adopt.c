@@ -241,15 +241,11 @@ static int adopt_again(struct enroll *w) {
 }
 
 static int edit(struct enroll *w) {
-        struct luks_reason reason = { 0 };
-        int r = luks_edit(w->disk.luks, &w->edit, &reason, w->err);
+        int r = disk_edit(w->disk.luks, w->args->device, &w->edit, w->why, w->err);
 
-        if (r < 0)
-                return r;
-        if (r != LUKS_OK)
-                return refuse_luks(w->why, w->args->device, r, &reason);
-        return w->disk.pending ? disk_clean_pending(w->edit, &w->disk, w->kek.key, w->err)
-                               : OUTCOME_DONE;
+        return r == OUTCOME_DONE && w->disk.pending
+                       ? disk_clean_pending(w->edit, &w->disk, w->kek.key, w->err)
+                       : r;
 }
 
 static int adopt_first(struct enroll *w) {

@@ -11,19 +11,16 @@
 static int find_proven(const struct luks *l, const struct state_disk *known, unsigned ours,
                        unsigned *ret, struct error *err) {
         for (unsigned slot = 0; known && slot < LUKS_SLOTS_MAX; slot++) {
-                uint8_t hash[32];
                 int r;
 
                 if (slot == ours || !(known->proven & (1u << slot)) ||
                     !(luks_facts(l)->data_slots & (1u << slot)))
                         continue;
-                r = disk_slot_hash(l, slot, hash, err);
-                if (r < 0)
-                        return r;
-                if (memcmp(hash, known->proven_hash[slot], sizeof(hash)) == 0) {
+                r = disk_slot_is(l, slot, known->proven_hash[slot], err);
+                if (r > 0)
                         *ret = slot;
-                        return 1;
-                }
+                if (r != 0)
+                        return r;
         }
         return 0;
 }
@@ -64,13 +61,10 @@ static int check_other_key(const struct disk *d, const char *key_file,
 /* The slot first: what a cut leaves is a token without a slot, which the next run removes. */
 static int remove_ours(const struct disk *d, struct refusal *why, struct error *err) {
         _cleanup_(luks_edit_closep) struct luks_edit *edit = NULL;
-        struct luks_reason reason = { 0 };
-        int r = luks_edit(d->luks, &edit, &reason, err);
+        int r = disk_edit(d->luks, disk_subject(d), &edit, why, err);
 
-        if (r < 0)
+        if (r != OUTCOME_DONE)
                 return r;
-        if (r != LUKS_OK)
-                return refuse_luks(why, disk_subject(d), r, &reason);
         if ((luks_facts(d->luks)->slots & (1u << d->token->slot)) && disk_owns_slot(d) &&
             (r = luks_slot_remove(edit, d->token->slot, err)) < 0)
                 return r;

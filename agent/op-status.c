@@ -86,13 +86,11 @@ static uint32_t unknown_slots(const struct disk *d, const struct op_status_disk 
         uint32_t mask = 0;
 
         for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
-                uint8_t hash[32];
                 struct error ignored = { 0 };
 
                 if (s->role[slot] == SLOT_FOREIGN &&
                     (!(s->known.proven & (1u << slot)) ||
-                     disk_slot_hash(d->luks, slot, hash, &ignored) < 0 ||
-                     memcmp(hash, s->known.proven_hash[slot], sizeof(hash)) != 0))
+                     disk_slot_is(d->luks, slot, s->known.proven_hash[slot], &ignored) <= 0))
                         mask |= 1u << slot;
         }
         return mask;
@@ -115,7 +113,7 @@ static void describe(const struct disk *d, const struct target *t, struct op_sta
 
 static int look_at(const struct context *c, struct op_status_disk *ret, struct error *err) {
         _cleanup_(disk_done) struct disk d = DISK_INIT;
-        struct target t = { .by_name = true, .known = ret->known };
+        struct target t = { .by_name = ret->known.uuid[0] != '\0', .known = ret->known };
         struct refusal why = { 0 };
         struct error fault = { 0 };
         int r;
@@ -127,10 +125,6 @@ static int look_at(const struct context *c, struct op_status_disk *ret, struct e
         }
         (void) snprintf(t.device, sizeof(t.device), "%s", ret->known.device);
         (void) snprintf(t.header, sizeof(t.header), "%s", ret->known.header);
-        if (!ret->known.uuid[0])
-                t = (struct target){ .by_name = false };
-        if (!ret->known.uuid[0])
-                (void) snprintf(t.device, sizeof(t.device), "%s", ret->known.device);
         r = target_load(c, &t, &d, &why, &fault);
         if (r != OUTCOME_DONE) {
                 refused(ret, r < 0 ? fault.text : why.what, why.details ? why.detail[0] : "");

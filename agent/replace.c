@@ -43,15 +43,14 @@ int replace_has_begun(struct enroll *w) {
         uint32_t slots = luks_facts(w->disk.luks)->slots;
 
         for (unsigned slot = 0; slot < LUKS_SLOTS_MAX; slot++) {
-                uint8_t hash[32];
                 int r;
 
                 if (!(d->replacing & slots & (1u << slot)))
                         continue;
-                r = disk_slot_hash(w->disk.luks, slot, hash, w->err);
+                r = disk_slot_is(w->disk.luks, slot, d->proven_hash[slot], w->err);
                 if (r < 0)
                         return r;
-                if (memcmp(hash, d->proven_hash[slot], sizeof(hash)) != 0)
+                if (r == 0)
                         continue;
                 w->ret->foreign_slot = slot;
                 (void) snprintf(w->ret->foreign_by, sizeof(w->ret->foreign_by), "an earlier run");
@@ -113,13 +112,10 @@ static int remove_old(struct enroll *w, struct disk *d) {
         _cleanup_(luks_edit_closep) struct luks_edit *edit = NULL;
         unsigned slot = w->ret->foreign_slot;
         uint32_t tokens = find_tokens(d->luks, slot);
-        struct luks_reason reason = { 0 };
-        int r = luks_edit(d->luks, &edit, &reason, w->err);
+        int r = disk_edit(d->luks, w->args->device, &edit, w->why, w->err);
 
-        if (r < 0)
+        if (r != OUTCOME_DONE)
                 return r;
-        if (r != LUKS_OK)
-                return refuse_luks(w->why, w->args->device, r, &reason);
         if (slot < LUKS_SLOTS_MAX && slot != d->token->slot) {
                 w->record.replacing = 1u << slot;
                 r = enroll_record(w, luks_edit_result(edit));
