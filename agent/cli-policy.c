@@ -6,7 +6,7 @@
 #include "base/hex.h"
 
 static bool pcr_json(const struct op_policy *p, struct json *pcrs) {
-        char text[2 * PCR_SIZE + 1];
+        char text[2 * PCR_SIZE_MAX + 1];
 
         for (unsigned n = 0; n < PCR_COUNT; n++) {
                 struct json *o;
@@ -16,10 +16,10 @@ static bool pcr_json(const struct op_policy *p, struct json *pcrs) {
                 o = json_new_object();
                 if (!json_append(pcrs, o) || !json_add_uint(o, "pcr", n))
                         return false;
-                hex_encode(p->sealed.value[n], PCR_SIZE, text);
+                hex_encode(p->sealed.value[n], pcr_size(p->sealed.bank), text);
                 if (!json_add_string(o, "sealed", text))
                         return false;
-                hex_encode(p->now.value[n], PCR_SIZE, text);
+                hex_encode(p->now.value[n], pcr_size(p->now.bank), text);
                 if ((p->now.mask & (1u << n)) && !json_add_string(o, "now", text))
                         return false;
         }
@@ -37,7 +37,7 @@ static struct json *policies_json(const struct op_policies *all) {
                 if (!pcr_json(p, pcrs) || !json_add_string(item, "kek", p->kek) ||
                     !json_add_uint(item, "version", p->version) ||
                     !json_add_string(item, "kind", "literal") ||
-                    !json_add_string(item, "bank", "sha256") ||
+                    !json_add_string(item, "bank", pcr_bank_name(p->sealed.bank)) ||
                     !json_add(item, "pcrs", TAKE(pcrs)) || !json_append(list, TAKE(item)))
                         return NULL;
         }
@@ -47,7 +47,7 @@ static struct json *policies_json(const struct op_policies *all) {
 static void policies_table(const struct cli *cli, const struct op_policies *all) {
         static const char *const heads[] = { "KEK", "KIND", "PCR", "SEALED", "NOW", "MATCH" };
         _cleanup_(table_freep) struct table *t = table_new(ARRAY_SIZE(heads), heads);
-        char text[2 * PCR_SIZE + 1];
+        char text[2 * PCR_SIZE_MAX + 1];
 
         for (size_t i = 0; i < all->count; i++)
                 for (unsigned n = 0; n < PCR_COUNT; n++) {
@@ -56,7 +56,8 @@ static void policies_table(const struct cli *cli, const struct op_policies *all)
 
                         if (!(p->sealed.mask & (1u << n)))
                                 continue;
-                        same = known && memcmp(p->now.value[n], p->sealed.value[n], PCR_SIZE) == 0;
+                        same = known && memcmp(p->now.value[n], p->sealed.value[n],
+                                               pcr_size(p->sealed.bank)) == 0;
                         table_cell(t, TONE_PLAIN, "%s v%u", p->kek, p->version);
                         table_cell(t, TONE_PLAIN, "literal");
                         table_cell(t, TONE_PLAIN, "%u", n);

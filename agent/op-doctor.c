@@ -36,7 +36,7 @@ static void check_bank(struct op_doctor *d, const struct context *c) {
         struct pcrs pcrs = { 0 };
         struct error err = { 0 };
 
-        if (tpm_pcr_read(c->tpm, PCRS_DEFAULT, &pcrs, &err) < 0)
+        if (tpm_pcr_read(c->tpm, PCR_SHA256, PCRS_DEFAULT, &pcrs, &err) < 0)
                 found(finding(d, OP_BAD, "PCR bank SHA-256",
                               "Allocate it: tpm2_pcrallocate sha256:all, then reboot."),
                       "%s", err.text);

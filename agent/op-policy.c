@@ -14,8 +14,8 @@ static int read_now(struct context *c, struct op_policies *all, struct error *er
                 int r = context_tpm(c, err);
 
                 if (r == 0)
-                        r = tpm_pcr_read(c->tpm, all->policy[i].sealed.mask, &all->policy[i].now,
-                                         err);
+                        r = tpm_pcr_read(c->tpm, all->policy[i].sealed.bank,
+                                         all->policy[i].sealed.mask, &all->policy[i].now, err);
                 if (r < 0)
                         return r;
         }

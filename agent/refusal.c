@@ -136,7 +136,7 @@ static const char *pcr_words(unsigned n) {
         return words[n] ? words[n] : "locality-bound";
 }
 
-static void detail_value(struct refusal *r, const char *label, const uint8_t value[PCR_SIZE]) {
+static void detail_value(struct refusal *r, const char *label, const uint8_t *value) {
         char hex[13];
 
         hex_encode(value, 6, hex);

@@ -2,6 +2,37 @@
 #include "base/pcr.h"
 
 #include <stdio.h>
+#include <string.h>
+
+static const struct {
+        const char *name;
+        uint16_t id;
+        size_t size;
+} banks[PCR_BANKS] = {
+        [PCR_SHA256] = { "sha256", 0x000b, 32 },
+        [PCR_SHA384] = { "sha384", 0x000c, 48 },
+};
+
+size_t pcr_size(enum pcr_bank bank) {
+        return banks[bank].size;
+}
+
+uint16_t pcr_bank_id(enum pcr_bank bank) {
+        return banks[bank].id;
+}
+
+const char *pcr_bank_name(enum pcr_bank bank) {
+        return banks[bank].name;
+}
+
+bool pcr_bank_parse(const char *name, enum pcr_bank *ret) {
+        for (unsigned i = 0; i < PCR_BANKS; i++)
+                if (strcmp(name, banks[i].name) == 0) {
+                        *ret = (enum pcr_bank) i;
+                        return true;
+                }
+        return false;
+}
 
 bool pcr_mask_parse(const char *text, uint32_t *ret) {
         uint32_t mask = 0;

@@ -2,34 +2,29 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* PCRs and policy steps: the words that policy/ (which computes) and tpm/ (which executes) share.
- * The bank is SHA-256. */
+/* PCRs: the words that policy/ (which computes) and tpm/ (which executes) share. */
 
 #define PCR_COUNT 24
-#define PCR_SIZE 32     /* bytes of a SHA-256 PCR */
+#define PCR_SIZE_MAX 48 /* bytes of a value in the widest bank */
 #define PCR_TEXT_MAX 80 /* of pcr_mask_format(), with the final NUL */
 
+enum pcr_bank { PCR_SHA256, PCR_SHA384, PCR_BANKS };
+
 struct pcrs {
-        uint32_t mask; /* bit n: PCR n is selected, and value[n] is set */
-        uint8_t value[PCR_COUNT][PCR_SIZE];
+        enum pcr_bank bank;
+        uint32_t mask;                          /* bit n: PCR n is selected, and value[n] is set */
+        uint8_t value[PCR_COUNT][PCR_SIZE_MAX]; /* pcr_size() bytes of each */
 };
 
-/* A policy, as the list of what the TPM executes, in this order (TPM 2.0 Part 3, section 23). */
-enum step_kind { STEP_PCR };
-
-struct step {
-        enum step_kind kind;
-        uint32_t pcr_mask; /* STEP_PCR: which PCRs, SHA-256 bank */
-};
-
-#define STEPS_MAX 8
-
-struct steps {
-        unsigned count;
-        struct step step[STEPS_MAX];
-};
+size_t pcr_size(enum pcr_bank bank);
+/* TPM_ALG_SHA256 … (TPM 2.0 Part 2, TPM_ALG_ID). */
+uint16_t pcr_bank_id(enum pcr_bank bank);
+/* "sha256" */
+const char *pcr_bank_name(enum pcr_bank bank);
+bool pcr_bank_parse(const char *name, enum pcr_bank *ret);
 
 /* Reads "7" or "0,2,7" into a mask. Return: false unless it is one to 24 distinct numbers below 24,
  * joined by single commas. */

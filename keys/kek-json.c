@@ -33,7 +33,8 @@ static int parse_pcr_values(const struct json *creation, struct pcrs *ret, struc
                 /* One number, so exactly one bit: "7", not "7,8" and not "07". */
                 if (!pcr_mask_parse(i.key, &bit) || (bit & (bit - 1)) || (ret->mask & bit) ||
                     (i.key[0] == '0' && i.key[1]) ||
-                    !hex_decode(json_string(i.value), ret->value[__builtin_ctz(bit)], PCR_SIZE))
+                    !hex_decode(json_string(i.value), ret->value[__builtin_ctz(bit)],
+                                pcr_size(ret->bank)))
                         return error_set(err, -EBADMSG, "member 'pcrs' isn't PCR values");
                 ret->mask |= bit;
         }
@@ -127,13 +128,13 @@ int kek_parse(const struct json *entry, struct kek *ret, struct error *err) {
 /* --- writing --- */
 
 static bool print_pcr_values(const struct pcrs *pcrs, struct json *ret) {
-        char key[4], text[2 * PCR_SIZE + 1];
+        char key[4], text[2 * PCR_SIZE_MAX + 1];
 
         for (unsigned n = 0; n < PCR_COUNT; n++) {
                 if (!(pcrs->mask & (1u << n)))
                         continue;
                 (void) snprintf(key, sizeof(key), "%u", n);
-                hex_encode(pcrs->value[n], PCR_SIZE, text);
+                hex_encode(pcrs->value[n], pcr_size(pcrs->bank), text);
                 if (!json_add_string(ret, key, text))
                         return false;
         }

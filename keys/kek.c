@@ -48,7 +48,7 @@ int kek_create(struct tpm *tpm, const struct kek_request *request, struct kek *r
         int r;
 
         (void) snprintf(kek.name, sizeof(kek.name), "%s", request->name);
-        r = tpm_pcr_read(tpm, request->pcr_mask, &now, err);
+        r = tpm_pcr_read(tpm, PCR_SHA256, request->pcr_mask, &now, err);
         if (r < 0)
                 return r;
         if (policy_unmeasured(&now)) {

@@ -7,8 +7,8 @@
 #include "base/crypto.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "base/pcr.h"
 #include "base/secret.h"
+#include "base/steps.h"
 #include "tpm/tpm.h"
 
 /* A key-encrypting key: one for many disks, in versions that only grow. It's derived from 32 bytes

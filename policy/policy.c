@@ -20,12 +20,13 @@ static int extend_pcr(uint32_t mask, const struct pcrs *pcrs, uint8_t digest[POL
                                       0,
                                       1, /* one bank */
                                       0,
-                                      0x0b, /* TPM_ALG_SHA256 */
-                                      3,    /* three bytes of bits follow */
+                                      (uint8_t) pcr_bank_id(pcrs->bank),
+                                      3, /* three bytes of bits follow */
                                       (uint8_t) mask,
                                       (uint8_t) (mask >> 8),
                                       (uint8_t) (mask >> 16) };
-        uint8_t values[PCR_COUNT * PCR_SIZE], *v = values;
+        uint8_t values[PCR_COUNT * PCR_SIZE_MAX], *v = values;
+        size_t size = pcr_size(pcrs->bank);
         uint8_t all[POLICY_DIGEST_SIZE + sizeof(command) + sizeof(selection) + SHA256_SIZE];
         uint8_t *p = all;
         int r;
@@ -34,8 +35,8 @@ static int extend_pcr(uint32_t mask, const struct pcrs *pcrs, uint8_t digest[POL
                 return error_set(err, -EINVAL, "policy names a PCR whose value isn't known");
         for (unsigned n = 0; n < PCR_COUNT; n++)
                 if (mask & (1u << n)) {
-                        memcpy(v, pcrs->value[n], PCR_SIZE);
-                        v += PCR_SIZE;
+                        memcpy(v, pcrs->value[n], size);
+                        v += size;
                 }
 
         memcpy(p, digest, POLICY_DIGEST_SIZE);
@@ -71,7 +72,7 @@ uint32_t policy_unmeasured(const struct pcrs *pcrs) {
                 const uint8_t *v = pcrs->value[n];
 
                 if ((pcrs->mask & (1u << n)) && (v[0] == 0x00 || v[0] == 0xff) &&
-                    memcmp(v, v + 1, PCR_SIZE - 1) == 0)
+                    memcmp(v, v + 1, pcr_size(pcrs->bank) - 1) == 0)
                         mask |= 1u << n;
         }
         return mask;

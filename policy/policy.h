@@ -4,11 +4,9 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/pcr.h"
+#include "base/steps.h"
 
 /* Policies, computed: nothing here talks to a TPM or reads a file. */
-
-#define POLICY_DIGEST_SIZE 32
 
 /* The steps of a literal policy: the selected PCRs have the values that they had. */
 void policy_literal(uint32_t pcr_mask, struct steps *ret);

@@ -60,10 +60,10 @@ static int make_kek(const char *folder, struct kek *ret, struct secret **ret_key
             (r = get(folder, "name", &kek.sealed.srk, err)) < 0 ||
             (r = get(folder, "pcr7", &value, err)) < 0)
                 return r;
-        if (value.size != PCR_SIZE)
+        if (value.size != pcr_size(PCR_SHA256))
                 return error_set(err, -22, "pcr7 has %u bytes", value.size);
         kek.sealed.pcrs.mask = 1u << 7;
-        memcpy(kek.sealed.pcrs.value[7], value.data, PCR_SIZE);
+        memcpy(kek.sealed.pcrs.value[7], value.data, pcr_size(PCR_SHA256));
         policy_literal(1u << 7, &kek.steps);
         *ret = kek;
         return derive(&seed, ret_key, err);

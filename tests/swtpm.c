@@ -227,14 +227,14 @@ bool swtpm_run(const struct swtpm *s, const char *command) {
 }
 
 void swtpm_policy_pcr(const struct pcrs *pcrs, uint32_t mask, uint8_t ret[32]) {
-        uint8_t values[PCR_COUNT * PCR_SIZE], in[32 + 4 + 10 + 32] = { 0 };
+        uint8_t values[PCR_COUNT * PCR_SIZE_MAX], in[32 + 4 + 10 + 32] = { 0 };
         struct error err = { 0 };
         size_t size = 0;
 
         for (unsigned n = 0; n < PCR_COUNT; n++)
                 if (mask & (1u << n)) {
-                        memcpy(values + size, pcrs->value[n], PCR_SIZE);
-                        size += PCR_SIZE;
+                        memcpy(values + size, pcrs->value[n], pcr_size(PCR_SHA256));
+                        size += pcr_size(PCR_SHA256);
                 }
         /* The policy so far (none), the command code, the selection, the digest of the values. */
         memcpy(in + 32,
@@ -254,7 +254,7 @@ int swtpm_seal(struct tpm *t, struct secret *key, uint32_t mask, struct sealed *
         uint8_t policy[32];
         int r;
 
-        r = tpm_pcr_read(t, mask, &pcrs, err);
+        r = tpm_pcr_read(t, PCR_SHA256, mask, &pcrs, err);
         if (r < 0)
                 return r;
         swtpm_policy_pcr(&pcrs, mask, policy);

@@ -53,7 +53,7 @@ static struct kek kek_of_evil(const struct swtpm *s, const struct kek *good) {
         struct pcrs now;
 
         if (crypto_random_secret(32, &seed, &err) < 0 || tpm_open(s->tcti, &t, &err) < 0 ||
-            tpm_pcr_read(t, MASK, &now, &err) < 0 ||
+            tpm_pcr_read(t, PCR_SHA256, MASK, &now, &err) < 0 ||
             policy_digest(&good->steps, &good->sealed.pcrs, policy, &err) < 0 ||
             tpm_seal(t, seed, policy, &now, &kek.sealed, &err) != TPM_GRANTED)
                 fail_msg("seal: %s", err.text);

@@ -52,7 +52,7 @@ static void test_unmeasured_pcrs_are_seen(void **state) {
         struct pcrs pcrs = { .mask = 1u << 1 | 1u << 2 | 1u << 3 };
         (void) state;
 
-        memset(pcrs.value[2], 0xff, PCR_SIZE);
+        memset(pcrs.value[2], 0xff, PCR_SIZE_MAX);
         pcrs.value[3][31] = 1;
         assert_int_equal(policy_unmeasured(&pcrs), 1u << 1 | 1u << 2);
         pcrs.value[2][0] = 0xfe;

@@ -264,7 +264,7 @@ static void test_a_policy_for_both_states(void **state) {
 
         boot_evil(m);
         assert_int_equal(tpm_open(m->tpm->tcti, &t, &err), 0);
-        assert_int_equal(tpm_pcr_read(t, MASK, &pcrs, &err), 0);
+        assert_int_equal(tpm_pcr_read(t, PCR_SHA256, MASK, &pcrs, &err), 0);
         t = tpm_close(t);
         /* The policy so far (none), TPM2_PolicyOR, both branches (Part 3, 23.6). */
         swtpm_policy_pcr(&pcrs, MASK, evil);

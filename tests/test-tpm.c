@@ -131,7 +131,7 @@ static void test_a_changed_pcr_is_named_with_its_value(void **state) {
         assert_int_equal(err.errnum, 0);
         assert_int_equal(why.pcrs, 1u << PCR_DEBUG); /* and not 7 */
         assert_int_equal(why.now.mask, 1u << PCR_DEBUG);
-        assert_int_equal(tpm_pcr_read(t, 1u << PCR_DEBUG, &now, &err), 0);
+        assert_int_equal(tpm_pcr_read(t, PCR_SHA256, 1u << PCR_DEBUG, &now, &err), 0);
         assert_memory_equal(&why.now, &now, sizeof(now));
         assert_int_equal(swtpm_leftovers(s), 0);
 }
@@ -146,7 +146,7 @@ static void test_the_values_of_the_disk_do_not_decide(void **state) {
          * further. */
         assert_true(swtpm_extend(s, PCR_DEBUG));
         assert_int_equal(tpm_open(s->tcti, &t, &err), 0);
-        assert_int_equal(tpm_pcr_read(t, MASK, &object.pcrs, &err), 0);
+        assert_int_equal(tpm_pcr_read(t, PCR_SHA256, MASK, &object.pcrs, &err), 0);
         t = tpm_close(t);
         expect(s, &object, &steps, TPM_UNPROVEN); /* it wasn't sealed then */
 }
@@ -191,7 +191,7 @@ static void test_seal_notices_that_pcrs_moved(void **state) {
         struct pcrs pcrs;
 
         assert_int_equal(tpm_open(s->tcti, &t, &err), 0);
-        assert_int_equal(tpm_pcr_read(t, MASK, &pcrs, &err), 0);
+        assert_int_equal(tpm_pcr_read(t, PCR_SHA256, MASK, &pcrs, &err), 0);
         assert_int_equal(tpm_seal(t, key, policy, &pcrs, &object, &err), TPM_GRANTED);
         assert_true(swtpm_extend(s, 7));
         assert_int_equal(tpm_seal(t, key, policy, &pcrs, &object, &err), TPM_PCR_MISMATCH);
@@ -213,14 +213,14 @@ static void test_reads_more_pcrs_than_fit_in_one_answer(void **state) {
                 for (unsigned i = 0; i <= n; i++)
                         assert_true(swtpm_extend(s, n));
         assert_int_equal(tpm_open(s->tcti, &t, &err), 0);
-        assert_int_equal(tpm_pcr_read(t, 0xffffff, &all, &err), 0);
+        assert_int_equal(tpm_pcr_read(t, PCR_SHA256, 0xffffff, &all, &err), 0);
         assert_int_equal(all.mask, 0xffffff);
         for (unsigned n = 0; n < PCR_COUNT; n++) {
-                assert_int_equal(tpm_pcr_read(t, 1u << n, &one, &err), 0);
-                assert_memory_equal(all.value[n], one.value[n], PCR_SIZE);
+                assert_int_equal(tpm_pcr_read(t, PCR_SHA256, 1u << n, &one, &err), 0);
+                assert_memory_equal(all.value[n], one.value[n], pcr_size(PCR_SHA256));
         }
-        assert_int_equal(tpm_pcr_read(t, 0, &one, &err), 0);
-        assert_int_equal(tpm_pcr_read(t, 1u << PCR_COUNT, &one, &err), -ENOENT);
+        assert_int_equal(tpm_pcr_read(t, PCR_SHA256, 0, &one, &err), 0);
+        assert_int_equal(tpm_pcr_read(t, PCR_SHA256, 1u << PCR_COUNT, &one, &err), -ENOENT);
 }
 
 static void test_no_flipped_byte_opens_or_stays(void **state) {
@@ -635,8 +635,8 @@ static void test_tpm_without_the_bank(void **state) {
         assert_int_equal(tpm_open(s->tcti, &t, &err), 0);
         assert_int_equal(tpm_info(t, &info, &err), 0);
         assert_false(info.sha256_bank);
-        assert_int_equal(tpm_pcr_read(t, MASK, &pcrs, &err), -ENOENT);
-        assert_non_null(strstr(err.text, "SHA-256 bank"));
+        assert_int_equal(tpm_pcr_read(t, PCR_SHA256, MASK, &pcrs, &err), -ENOENT);
+        assert_non_null(strstr(err.text, "sha256 bank"));
         assert_int_equal(tpm_unseal(t, &object, &steps, &got, &why, &err), -EIO);
         assert_int_equal(swtpm_leftovers(s), 0);
 }

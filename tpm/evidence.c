@@ -30,11 +30,11 @@ int unproven(struct tpm_refusal *why, const char *fmt, ...) {
         return TPM_UNPROVEN;
 }
 
-/* Return: TPM_GRANTED where @s is exactly @mask of the SHA-256 bank, each byte of it; or
- * TPM_UNPROVEN. */
-static int check_selection(const TPML_PCR_SELECTION *s, uint32_t mask, struct tpm_refusal *why) {
-        const TPML_PCR_SELECTION want = pcr_selection(mask);
-        uint32_t seen = pcr_selected(s);
+/* Return: TPM_GRANTED where @s is exactly @mask of that bank, each byte of it; or TPM_UNPROVEN. */
+static int check_selection(const TPML_PCR_SELECTION *s, enum pcr_bank bank, uint32_t mask,
+                           struct tpm_refusal *why) {
+        const TPML_PCR_SELECTION want = pcr_selection(bank, mask);
+        uint32_t seen = pcr_selected(s, bank);
         char list[PCR_TEXT_MAX];
         bool empty = true;
 
@@ -67,7 +67,7 @@ static int check_creation(const TPMS_CREATION_DATA *c, const struct sealed *s, u
         if (c->parentNameAlg != TPM2_ALG_SHA256 || c->parentName.size != s->srk.size ||
             memcmp(c->parentName.name, s->srk.data, s->srk.size) != 0)
                 return unproven(why, "it was sealed under another parent than its storage key");
-        r = check_selection(&c->pcrSelect, pcrs, why);
+        r = check_selection(&c->pcrSelect, s->pcrs.bank, pcrs, why);
         if (r != TPM_GRANTED)
                 return r;
         r = pcr_digest(&s->pcrs, pcrs, &digest, err);

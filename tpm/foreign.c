@@ -35,7 +35,7 @@ static int read_object(const struct foreign_object *f, struct object *ret, struc
         if (f->pcr_mask == 0)
                 return memcmp(p->authPolicy.buffer, policy_empty, SHA256_SIZE) == 0 ? TPM_GRANTED
                                                                                     : TPM_DAMAGED;
-        ret_way->pcrs = pcr_selection(f->pcr_mask);
+        ret_way->pcrs = pcr_selection(PCR_SHA256, f->pcr_mask);
         if (f->bank == FOREIGN_SHA1)
                 ret_way->pcrs.pcrSelections[0].hash = TPM2_ALG_SHA1;
         return TPM_GRANTED;

@@ -93,9 +93,9 @@ int session_set(struct tpm *t, const struct handle *session, TPMA_SESSION attrib
 
 /* --- pcr.c --- */
 
-TPML_PCR_SELECTION pcr_selection(uint32_t mask);
-/* The reverse: the PCRs of the SHA-256 bank in a selection of the TPM. */
-uint32_t pcr_selected(const TPML_PCR_SELECTION *s);
+TPML_PCR_SELECTION pcr_selection(enum pcr_bank bank, uint32_t mask);
+/* The reverse: the PCRs of that bank in a selection of the TPM. */
+uint32_t pcr_selected(const TPML_PCR_SELECTION *s, enum pcr_bank bank);
 /* What the TPM calls pcrDigest: SHA-256 over the values of @mask, in the order of their numbers. */
 int pcr_digest(const struct pcrs *pcrs, uint32_t mask, TPM2B_DIGEST *ret,
                struct error *err) _warn_unused_;

@@ -36,7 +36,8 @@ static int check_creation(const TPMS_CREATION_DATA *c, const struct pcrs *pcrs, 
         TPM2B_DIGEST digest = { 0 };
         int r;
 
-        if (pcr_selected(&c->pcrSelect) != pcrs->mask || c->pcrSelect.count != (pcrs->mask ? 1 : 0))
+        if (pcr_selected(&c->pcrSelect, pcrs->bank) != pcrs->mask ||
+            c->pcrSelect.count != (pcrs->mask ? 1 : 0))
                 return error_set(err, -EIO, "seal: the TPM recorded other PCRs than were asked");
         /* Over no PCR at all there is no digest (Part 2, TPMS_CREATION_DATA). */
         if (pcrs->mask == 0)
@@ -89,7 +90,7 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
                                  secret_size(key));
         if (pcrs->mask >> PCR_COUNT)
                 return error_set(err, -EINVAL, "seal: there are %d PCRs", PCR_COUNT);
-        q.pcrs = pcr_selection(pcrs->mask);
+        q.pcrs = pcr_selection(pcrs->bank, pcrs->mask);
         memcpy(q.template.publicArea.authPolicy.buffer, policy, SHA256_SIZE);
 
         r = srk_any(t, &parent, &srk, err);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/pcr.h"
 #include "base/secret.h"
+#include "base/steps.h"
 
 /* tpm/ is the only folder that includes <tss2/...>; no TSS type appears in this header. */
 struct tpm; /* one connection to one TPM; use from one thread */
@@ -81,9 +82,10 @@ struct tpm_info {
 /* What stands in the TPM's properties (Part 3, TPM2_GetCapability). Return: 0, or -EIO. */
 int tpm_info(struct tpm *t, struct tpm_info *ret, struct error *err) _warn_unused_;
 
-/* Reads the PCRs in @mask, SHA-256 bank, in as many commands as the TPM wants (Part 3,
- * TPM2_PCR_Read). Return: 0; -ENOENT (a PCR isn't in the bank), -EIO. */
-int tpm_pcr_read(struct tpm *t, uint32_t mask, struct pcrs *ret, struct error *err) _warn_unused_;
+/* Reads the PCRs in @mask, in as many commands as the TPM wants (Part 3, TPM2_PCR_Read). Return: 0;
+ * -ENOENT (a PCR isn't in the bank), -EIO. */
+int tpm_pcr_read(struct tpm *t, enum pcr_bank bank, uint32_t mask, struct pcrs *ret,
+                 struct error *err) _warn_unused_;
 
 /**
  * tpm_seal() - make an object that only this TPM opens, and only under a policy

@@ -55,7 +55,7 @@ static int plan_make(const struct sealed *object, const struct steps *steps, str
                 r = pcr_digest(&object->pcrs, mask, &ret->pcr[i].digest, err);
                 if (r < 0)
                         return r;
-                ret->pcr[i].selection = pcr_selection(mask);
+                ret->pcr[i].selection = pcr_selection(object->pcrs.bank, mask);
                 ret->pcrs |= mask;
                 ret->count = i + 1;
         }
@@ -121,20 +121,20 @@ static TSS2_RC ask(struct tpm *t, const struct plan *plan, const struct handle *
 static int explain(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct sealed *object,
                    struct tpm_refusal *why, struct error *err) {
         struct pcrs now = { 0 };
+        size_t size = pcr_size(object->pcrs.bank);
         uint32_t differ = 0;
         int r;
 
-        r = tpm_pcr_read(t, asked, &now, err);
+        r = tpm_pcr_read(t, object->pcrs.bank, asked, &now, err);
         if (r < 0) {
                 err->errnum = -EIO; /* no bank to hold against is a fault here, as any */
                 return error_prefix(err, "unseal");
         }
         for (unsigned n = 0; n < PCR_COUNT; n++)
-                if ((asked & (1u << n)) &&
-                    memcmp(now.value[n], object->pcrs.value[n], PCR_SIZE) != 0)
+                if ((asked & (1u << n)) && memcmp(now.value[n], object->pcrs.value[n], size) != 0)
                         differ |= 1u << n;
                 else
-                        memset(now.value[n], 0, PCR_SIZE);
+                        memset(now.value[n], 0, size);
         if (differ) {
                 now.mask = differ;
                 *why = (struct tpm_refusal){ .pcrs = differ, .now = now };
