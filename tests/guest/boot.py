@@ -22,8 +22,8 @@ def stub_end():
 def uki(linux, initrd, cmdline):
     """A unified kernel image of these parts, unsigned. The kernel is the last section: it's unpacked
     in place, and would overwrite what follows."""
-    sections = {".osrel": OS_RELEASE, ".cmdline": cmdline.encode(), ".initrd": initrd,
-                ".linux": linux}
+    sections = {".osrel": OS_RELEASE, ".uname": b"0.0-test", ".cmdline": cmdline.encode(),
+                ".initrd": initrd, ".linux": linux}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         command = ["objcopy"]
