@@ -8,9 +8,8 @@
 #include "policy/event.h"
 #include "policy/extend.h"
 
-/* Only EV_NO_ACTION may be without a digest. */
-static bool has_digests(const struct eventlog *log, enum pcr_bank bank, uint32_t mask,
-                        struct eventlog_finding *why) {
+bool eventlog_has_digests(const struct eventlog *log, enum pcr_bank bank, uint32_t mask,
+                          struct eventlog_finding *why) {
         char what[EVENT_TEXT_MAX];
 
         for (struct event e = { 0 }; eventlog_next(log, &e);) {
@@ -31,7 +30,7 @@ int eventlog_replay(const struct eventlog *log, enum pcr_bank bank, uint32_t mas
                     struct eventlog_finding *why, struct error *err) {
         struct pcrs pcrs = { .bank = bank, .mask = mask };
 
-        if (!has_digests(log, bank, mask, why))
+        if (!eventlog_has_digests(log, bank, mask, why))
                 return EVENTLOG_NO_BANK;
         for (unsigned n = 0; n < PCR_COUNT; n++)
                 eventlog_initial(log, bank, n, pcrs.value[n]);

@@ -124,8 +124,13 @@ struct eventlog_finding {
         char text[256]; /* in words, printable ASCII */
 };
 
-/* The values of the PCRs of @mask after all events. Return: EVENTLOG_OK; EVENTLOG_NO_BANK, @ret
- * untouched and @why filled in but for its @how; or -EIO. */
+/* Whether each event of the PCRs of @mask has a digest in the bank; else @why is filled in but for
+ * its @how. */
+bool eventlog_has_digests(const struct eventlog *log, enum pcr_bank bank, uint32_t mask,
+                          struct eventlog_finding *why) _warn_unused_;
+
+/* The values of the PCRs of @mask after all events. Return: EVENTLOG_OK; EVENTLOG_NO_BANK, as
+ * eventlog_has_digests(); or -EIO. */
 int eventlog_replay(const struct eventlog *log, enum pcr_bank bank, uint32_t mask, struct pcrs *ret,
                     struct eventlog_finding *why, struct error *err) _warn_unused_;
 
