@@ -361,14 +361,43 @@ static void test_what_is_no_image_is_refused(void **state) {
                         put32(im.data + edits[i].at, edits[i].value);
                 refused(&im, edits[i].words);
         }
-        /* Its end is that of its certificates. */
+        /* Its end is that of its certificates. In a buffer of its own, a byte too far shows. */
         for (sample(&im); im.size > 0; im.size--) {
+                _cleanup_(freep) uint8_t *cut = malloc(im.size - 1);
                 struct error err = { 0 };
                 struct pe pe;
 
-                assert_int_equal(pe_parse(im.data, im.size - 1, &pe, &err), -EBADMSG);
+                if (im.size > 1)
+                        memcpy(cut, im.data, im.size - 1);
+                assert_int_equal(pe_parse(cut, im.size - 1, &pe, &err), -EBADMSG);
                 assert_true(err.text[0]);
         }
+}
+
+static void test_what_ends_before_it_says_is_refused(void **state) {
+        struct image im;
+        struct pe pe;
+        (void) state;
+
+        image_init(&im, true, 16);
+        image_text(&im, ".text", "code");
+        parse(&im, &pe);
+        im.size--;
+        refused(&im, ".text is cut off");
+
+        /* Nothing but headers. */
+        image_init(&im, true, 16);
+        image_text(&im, ".text", "");
+        put32(row(&im, 0) + 8, 16);
+        parse(&im, &pe);
+        im.size--;
+        refused(&im, "headers end");
+
+        /* Headers that begin within those of DOS. */
+        sample(&im);
+        memmove(im.data + 32, im.data + COFF, HEADERS - COFF);
+        put32(im.data + 60, 32);
+        refused(&im, "not a PE image");
 }
 
 static void test_sections_that_two_readers_see_differently_are_refused(void **state) {
@@ -749,6 +778,7 @@ int main(void) {
                 cmocka_unit_test(test_an_image_without_room_for_certificates_has_a_hash),
                 cmocka_unit_test(test_sections_may_stand_in_any_order),
                 cmocka_unit_test(test_what_is_no_image_is_refused),
+                cmocka_unit_test(test_what_ends_before_it_says_is_refused),
                 cmocka_unit_test(test_sections_that_two_readers_see_differently_are_refused),
                 cmocka_unit_test(test_certificates_anywhere_but_at_the_end_are_refused),
                 cmocka_unit_test(test_each_stub_measures_what_it_knows),
