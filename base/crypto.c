@@ -18,6 +18,10 @@ static void cipher_freep(EVP_CIPHER_CTX **c) {
         EVP_CIPHER_CTX_free(*c); /* cleanses the key schedule */
 }
 
+static void digest_freep(EVP_MD_CTX **c) {
+        EVP_MD_CTX_free(*c);
+}
+
 static void kdf_freep(EVP_KDF **k) {
         EVP_KDF_free(*k);
 }
@@ -57,6 +61,39 @@ int crypto_random_secret(size_t size, struct secret **ret, struct error *err) {
 int crypto_sha256(const void *data, size_t size, uint8_t ret[SHA256_SIZE], struct error *err) {
         if (!EVP_Q_digest(NULL, "SHA256", NULL, data, size, ret, NULL))
                 return error_openssl(err, "SHA-256");
+        return 0;
+}
+
+static bool hash_chunk(EVP_MD_CTX *ctx, const struct chunk *c) {
+        static const uint8_t zeros[4096];
+        size_t left = c->size;
+
+        if (c->data)
+                return EVP_DigestUpdate(ctx, c->data, c->size) == 1;
+        while (left > 0) {
+                size_t some = left < sizeof(zeros) ? left : sizeof(zeros);
+
+                if (EVP_DigestUpdate(ctx, zeros, some) != 1)
+                        return false;
+                left -= some;
+        }
+        return true;
+}
+
+int crypto_hash(enum pcr_bank bank, const struct chunk *chunks, size_t n, uint8_t ret[PCR_SIZE_MAX],
+                struct error *err) {
+        _cleanup_(digest_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        uint8_t digest[PCR_SIZE_MAX];
+
+        if (!ctx ||
+            EVP_DigestInit_ex(ctx, bank == PCR_SHA384 ? EVP_sha384() : EVP_sha256(), NULL) != 1)
+                return error_openssl(err, "hash");
+        for (size_t i = 0; i < n; i++)
+                if (!hash_chunk(ctx, &chunks[i]))
+                        return error_openssl(err, "hash");
+        if (EVP_DigestFinal_ex(ctx, digest, NULL) != 1)
+                return error_openssl(err, "hash");
+        memcpy(ret, digest, pcr_size(bank));
         return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/pcr.h"
 #include "base/secret.h"
 
 /* With base/cms.c the only door to OpenSSL. Every function returns 0 or -EIO (OpenSSL refused: the
@@ -24,6 +25,17 @@ int crypto_random_secret(size_t size, struct secret **ret, struct error *err) _w
 
 int crypto_sha256(const void *data, size_t size, uint8_t ret[SHA256_SIZE],
                   struct error *err) _warn_unused_;
+
+/* A piece of what is hashed. Without @data: so many zeros. */
+struct chunk {
+        const void *data;
+        size_t size; /* bytes */
+};
+
+/* The digest of @n chunks as if they were one, under the hash of @bank: pcr_size(@bank) bytes of
+ * @ret are written. */
+int crypto_hash(enum pcr_bank bank, const struct chunk *chunks, size_t n, uint8_t ret[PCR_SIZE_MAX],
+                struct error *err) _warn_unused_;
 
 /* HMAC-SHA256 (RFC 2104). */
 int crypto_hmac(struct secret *key, const void *data, size_t size, uint8_t ret[SHA256_SIZE],

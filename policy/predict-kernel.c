@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+
+#include "base/crypto.h"
+#include "policy/event.h"
+#include "policy/predict-change.h"
+
+/* A command line as boot loaders hand it on: UTF-16. Most of them count the final NUL. */
+struct options {
+        uint8_t data[2 * (PREDICT_CMDLINE_MAX + 1)];
+        size_t size; /* bytes with the NUL */
+};
+
+static bool make_options(const char *ascii, struct options *ret) {
+        size_t n = strlen(ascii);
+
+        if (n > PREDICT_CMDLINE_MAX)
+                return false;
+        for (size_t i = 0; i <= n; i++) {
+                if ((uint8_t) ascii[i] >= 0x80)
+                        return false;
+                ret->data[2 * i] = (uint8_t) ascii[i];
+                ret->data[2 * i + 1] = 0;
+        }
+        ret->size = 2 * (n + 1);
+        return true;
+}
+
+static bool is_tag(const struct event *e, unsigned pcr, uint32_t id) {
+        struct event_tag tag;
+
+        return e->pcr == pcr && event_tag(e, &tag) && tag.id == id;
+}
+
+/* What the kernel's EFI stub measured under @id is @old, and nothing else. */
+static int tags_are(const struct prediction *p, uint32_t id, const uint8_t *old, const char *what,
+                    struct predict_reason *why) {
+        bool found = false;
+
+        for (struct event e = { 0 }; eventlog_next(p->log, &e);) {
+                if (!is_tag(&e, 9, id))
+                        continue;
+                if (memcmp(e.digest[p->bank], old, pcr_size(p->bank)) != 0)
+                        return predict_unknown(why,
+                                               "the kernel measured another %s than the one "
+                                               "that is said to be this boot's (event %u)",
+                                               what, e.number);
+                found = true;
+        }
+        if (!found)
+                return predict_unknown(why, "this boot's kernel didn't measure its %s", what);
+        return PREDICT_OK;
+}
+
+int predict_initrd(struct prediction *p, const uint8_t *old, const uint8_t *new,
+                   struct predict_reason *why) {
+        int r;
+
+        if (!(p->mask & 1u << 9))
+                return PREDICT_OK;
+        r = tags_are(p, EVENT_TAG_INITRD, old, "initrd", why);
+        if (r != PREDICT_OK)
+                return r;
+        return predict_digest(p, 9, old, new, why);
+}
+
+/* Both digests of one form. */
+struct forms {
+        uint8_t old[PCR_SIZE_MAX], new[PCR_SIZE_MAX];
+};
+
+/* PCR @pcr has the command line in this form. */
+static int change_cmdline(struct prediction *p, unsigned pcr, const struct forms *f,
+                          struct predict_reason *why) {
+        int r;
+
+        if (!(p->mask & (1u << pcr)) || (pcr == 12 && !(p->log->pcrs & (1u << pcr))))
+                return PREDICT_OK;
+        if (pcr == 9) {
+                r = tags_are(p, EVENT_TAG_LOAD_OPTIONS, f->old, "command line", why);
+                if (r != PREDICT_OK)
+                        return r;
+        }
+        return predict_digest(p, pcr, f->old, f->new, why);
+}
+
+static int make_forms(enum pcr_bank bank, const struct options *old, const struct options *new,
+                      size_t less, struct forms *ret, struct error *err) {
+        const struct chunk a = { old->data, old->size - less }, b = { new->data, new->size - less };
+        int r = crypto_hash(bank, &a, 1, ret->old, err);
+
+        if (r < 0)
+                return r;
+        return crypto_hash(bank, &b, 1, ret->new, err);
+}
+
+int predict_cmdline(struct prediction *p, const char *old, const char *new,
+                    struct predict_reason *why, struct error *err) {
+        static const size_t lesses[] = { 0, 2 }; /* bytes: with the final NUL, and without it */
+        static const unsigned pcrs[] = { 9, 12 };
+        struct options a, b;
+
+        if (strcmp(old, new) == 0 || !(p->mask & (1u << 8 | 1u << 9 | 1u << 12)))
+                return PREDICT_OK;
+        if (p->mask & p->log->pcrs & (1u << 8))
+                return predict_unknown(why,
+                                       "PCR 8 has what the boot loader did, and not the command "
+                                       "line alone");
+        if (!make_options(old, &a) || !make_options(new, &b))
+                return predict_unknown(why, "a command line isn't ASCII, or is over %u characters",
+                                       PREDICT_CMDLINE_MAX);
+        for (unsigned i = 0; i < ARRAY_SIZE(lesses); i++) {
+                struct prediction next = *p;
+                struct forms f;
+                int r = make_forms(p->bank, &a, &b, lesses[i], &f, err);
+
+                if (r < 0)
+                        return r;
+                for (unsigned n = 0; n < ARRAY_SIZE(pcrs) && r == PREDICT_OK; n++)
+                        r = change_cmdline(&next, pcrs[n], &f, why);
+                if (r == PREDICT_OK) {
+                        *p = next;
+                        return PREDICT_OK;
+                }
+        }
+        return PREDICT_UNKNOWN;
+}

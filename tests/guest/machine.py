@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A virtual machine with a TPM and a UEFI firmware that measures: QEMU, OVMF and swtpm."""
+import io
+import pathlib
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+
+FIRMWARE = pathlib.Path("/usr/share/OVMF")
+# PCR 0 depends on both.
+MEMORY = ["-m", "512", "-smp", "1"]
+# Whoever starts these may be killed: they go with it.
+TIED = ["setpriv", "--pdeathsig", "KILL"]
+
+
+class Machine:
+    """Its TPM and its firmware's variables stay in @folder from one boot to the next."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        (self.folder / "tpm").mkdir(parents=True)
+        shutil.copy(FIRMWARE / "OVMF_VARS.fd", self.folder / "vars")
+
+    def boot(self, image, timeout=120):
+        """Boots from an ESP's image until the guest switches off. Returns what it sent back, {name:
+        bytes}. The seconds that it took are in self.seconds."""
+        begun = time.monotonic()
+        ours, theirs = socket.socketpair()
+        with ours, theirs, open(self.folder / "log", "wb") as log:
+            tpm = subprocess.Popen(
+                TIED + ["swtpm", "socket", "--tpm2", "--tpmstate", "dir=%s/tpm" % self.folder,
+                        "--ctrl", "type=unixio,clientfd=%d" % ours.fileno()],
+                pass_fds=[ours.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            try:
+                subprocess.run(TIED + self.command(image, theirs.fileno()), timeout=timeout,
+                               pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log,
+                               stderr=log, check=True)
+            except subprocess.SubprocessError as error:
+                raise RuntimeError("%s\n%s" % (error, self.said())) from error
+            finally:
+                tpm.kill()
+                tpm.wait()
+        self.seconds = time.monotonic() - begun
+        return self.results()
+
+    def command(self, image, tpm):
+        folder = self.folder
+        return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+                "-no-reboot", "-M", "q35", "-accel", "tcg", "-cpu", "max", *MEMORY,
+                "-drive", "if=pflash,format=raw,readonly=on,file=%s/OVMF_CODE.fd" % FIRMWARE,
+                "-drive", "if=pflash,format=raw,file=%s/vars" % folder,
+                "-chardev", "socket,id=tpm,fd=%d" % tpm,
+                "-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm",
+                "-drive", "if=none,id=esp,format=raw,readonly=on,file=%s" % image,
+                "-device", "virtio-blk-pci,drive=esp,bootindex=0",
+                "-chardev", "file,id=console,path=%s/console" % folder,
+                "-serial", "chardev:console", "-device", "virtio-serial-pci",
+                "-chardev", "file,id=results,path=%s/results" % folder,
+                "-device", "virtserialport,chardev=results,name=results"]
+
+    def results(self):
+        try:
+            with tarfile.open(self.folder / "results") as tar:
+                return {pathlib.PurePath(entry.name).name: tar.extractfile(entry).read()
+                        for entry in tar if entry.isfile()}
+        except tarfile.TarError as error:
+            raise RuntimeError("no results (%s)\n%s" % (error, self.said())) from error
+
+    def said(self):
+        """The end of what QEMU, swtpm and the guest wrote, for whoever looks for the fault."""
+        text = ""
+        for name in ("log", "console"):
+            path = self.folder / name
+            lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+            text += "".join("  %s: %s\n" % (name, line) for line in lines[-20:])
+        return text
