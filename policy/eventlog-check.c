@@ -60,7 +60,7 @@ static int step(const struct event *e, const struct pcrs *now, uint8_t value[PCR
                 struct walk *w, struct error *err) {
         int r;
 
-        if (w->more.number == 0 && memcmp(value, now->value[e->pcr], pcr_size(now->bank)) == 0)
+        if (memcmp(value, now->value[e->pcr], pcr_size(now->bank)) == 0)
                 w->more = *e;
         if (w->wrong.number == 0) {
                 r = event_data_check(e, now->bank, err);

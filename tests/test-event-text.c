@@ -174,6 +174,13 @@ static void test_variables_that_are_cut(void **state) {
         memset(content.data + 16, 0, 8);
         memset(content.data + 24, 0xff, 8);
         assert_words(7, EV_EFI_VARIABLE_DRIVER_CONFIG, "a variable that can't be read");
+
+        /* Sums that wrap around. */
+        variable("SecureBoot", "\x01", 1);
+        memset(content.data + 16, 0, 16);
+        content.data[23] = 0x80;
+        content.data[24] = (uint8_t) (content.size - EVENT_VARIABLE_HEAD);
+        assert_words(7, EV_EFI_VARIABLE_DRIVER_CONFIG, "a variable that can't be read");
 }
 
 static void test_authorities_and_boot_options(void **state) {

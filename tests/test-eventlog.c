@@ -419,6 +419,7 @@ static void test_where_a_log_parts(void **state) {
         made_said(&made, 7, EV_EFI_ACTION, "a", NULL);
         made_said(&made, 4, EV_EFI_ACTION, "b", NULL);
         made_said(&made, 4, EV_EFI_ACTION, "c", NULL);
+        made_said(&made, 4, EV_NO_ACTION, "not this", NULL);
         made_parse(&made, &log);
         now_is(&now, 4, all);
         assert_int_equal(eventlog_check(&log, 1u << 4, &now, &why, &err), EVENTLOG_OK);

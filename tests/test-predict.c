@@ -151,6 +151,7 @@ static void test_a_digest_is_replaced_wherever_it_is(void **state) {
                 made_said(&then, pcr, EV_IPL, "", "x");
                 made_said(&then, pcr, EV_IPL, "", pcr == 9 ? "new" : "old");
         }
+        made_said(&now, 9, EV_NO_ACTION, "not measured", "old");
         start(1u << 8 | 1u << 9, &p);
         before = p;
         assert_unknown(predict_digest(&p, 9, new, old, &why), &p, &before, "PCR 9");
@@ -209,7 +210,7 @@ static void test_an_application_is_replaced(void **state) {
 }
 
 static void test_without_applications_nothing_is_known(void **state) {
-        static const struct boot none = { NULL };
+        static const struct boot none = { .loader = NULL };
         struct prediction p, before;
         uint8_t new[PCR_SIZE_MAX];
 
@@ -263,6 +264,10 @@ static void test_a_uki_takes_the_place_of_what_was_booted(void **state) {
                 assert_int_equal(predict_uki(&p, uki, NULL, &why), PREDICT_OK);
                 assert_predicted(&p, false);
                 boot(&then, &cases[i].without);
+                assert_predicted(&p, true);
+
+                start(MASK, &p);
+                assert_int_equal(predict_uki(&p, uki, NULL, &why), PREDICT_OK);
                 assert_predicted(&p, true);
         }
 }
@@ -339,7 +344,10 @@ static void test_a_variable_gets_another_value(void **state) {
 }
 
 static void test_a_db_keeps_what_was_used(void **state) {
+        static const struct predict_variable of_others = { (const uint8_t *) GLOBAL_GUID, "db",
+                                                           false, NULL, 0 };
         struct prediction p, before;
+        struct error err = { 0 };
 
         (void) state;
         keys(&now, "one two", "two");
@@ -347,7 +355,13 @@ static void test_a_db_keeps_what_was_used(void **state) {
         before = p;
         assert_unknown(change(&p, "db", false, "one"), &p, &before, "lacks the entry");
         assert_unknown(change(&p, "db", false, NULL), &p, &before, "lacks the entry");
-        /* Another variable may be empty, and a db of which nothing was used. */
+        /* Another variable may be empty, one of the same name too, and a db of which nothing was
+         * used.
+         */
+        made_variable(&content, GLOBAL_GUID, "db", "x", 1);
+        made_event(&now, 7, EV_EFI_VARIABLE_DRIVER_CONFIG, content.data, content.size, NULL);
+        start(MASK, &p);
+        assert_int_equal(predict_variable(&p, &of_others, &why, &err), PREDICT_OK);
         assert_int_equal(change(&p, "dbx", false, NULL), PREDICT_OK);
         keys(&now, "one two", NULL);
         start(MASK, &p);
