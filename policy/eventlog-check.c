@@ -33,7 +33,8 @@ int eventlog_replay(const struct eventlog *log, enum pcr_bank bank, uint32_t mas
         if (!eventlog_has_digests(log, bank, mask, why))
                 return EVENTLOG_NO_BANK;
         for (unsigned n = 0; n < PCR_COUNT; n++)
-                eventlog_initial(log, bank, n, pcrs.value[n]);
+                if (mask & (1u << n))
+                        eventlog_initial(log, bank, n, pcrs.value[n]);
         for (struct event e = { 0 }; eventlog_next(log, &e);) {
                 int r;
 
@@ -59,7 +60,7 @@ static int step(const struct event *e, const struct pcrs *now, uint8_t value[PCR
                 struct walk *w, struct error *err) {
         int r;
 
-        if (w->more.number == 0 && memcmp(value, now->value[e->pcr], pcr_size(now->bank)) == 0)
+        if (memcmp(value, now->value[e->pcr], pcr_size(now->bank)) == 0)
                 w->more = *e;
         if (w->wrong.number == 0) {
                 r = event_data_check(e, now->bank, err);

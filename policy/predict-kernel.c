@@ -94,11 +94,37 @@ static int make_forms(enum pcr_bank bank, const struct options *old, const struc
         return crypto_hash(bank, &b, 1, ret->new, err);
 }
 
+static bool was_measured(const struct prediction *p, const uint8_t *digest) {
+        for (struct event e = { 0 }; eventlog_next(p->log, &e);)
+                if (event_measured(&e) && (p->mask & (1u << e.pcr)) &&
+                    (e.pcr == 9 || e.pcr == 12) &&
+                    memcmp(e.digest[p->bank], digest, pcr_size(p->bank)) == 0)
+                        return true;
+        return false;
+}
+
+/* In the form that was measured; with the final NUL where none was. */
+static int find_form(const struct prediction *p, const struct options *old,
+                     const struct options *new, struct forms *ret, struct error *err) {
+        struct forms with, without;
+        int r;
+
+        r = make_forms(p->bank, old, new, 0, &with, err);
+        if (r < 0)
+                return r;
+        r = make_forms(p->bank, old, new, 2, &without, err);
+        if (r < 0)
+                return r;
+        *ret = was_measured(p, without.old) ? without : with;
+        return 0;
+}
+
 int predict_cmdline(struct prediction *p, const char *old, const char *new,
                     struct predict_reason *why, struct error *err) {
-        static const size_t lesses[] = { 0, 2 }; /* bytes: with the final NUL, and without it */
-        static const unsigned pcrs[] = { 9, 12 };
+        struct prediction next = *p;
         struct options a, b;
+        struct forms f;
+        int r;
 
         if (strcmp(old, new) == 0 || !(p->mask & (1u << 8 | 1u << 9 | 1u << 12)))
                 return PREDICT_OK;
@@ -109,19 +135,13 @@ int predict_cmdline(struct prediction *p, const char *old, const char *new,
         if (!make_options(old, &a) || !make_options(new, &b))
                 return predict_unknown(why, "a command line isn't ASCII, or is over %u characters",
                                        PREDICT_CMDLINE_MAX);
-        for (unsigned i = 0; i < ARRAY_SIZE(lesses); i++) {
-                struct prediction next = *p;
-                struct forms f;
-                int r = make_forms(p->bank, &a, &b, lesses[i], &f, err);
-
-                if (r < 0)
-                        return r;
-                for (unsigned n = 0; n < ARRAY_SIZE(pcrs) && r == PREDICT_OK; n++)
-                        r = change_cmdline(&next, pcrs[n], &f, why);
-                if (r == PREDICT_OK) {
-                        *p = next;
-                        return PREDICT_OK;
-                }
-        }
-        return PREDICT_UNKNOWN;
+        r = find_form(p, &a, &b, &f, err);
+        if (r < 0)
+                return r;
+        r = change_cmdline(&next, 9, &f, why);
+        if (r == PREDICT_OK)
+                r = change_cmdline(&next, 12, &f, why);
+        if (r == PREDICT_OK)
+                *p = next;
+        return r;
 }
