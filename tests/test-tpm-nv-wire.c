@@ -19,6 +19,9 @@ static void test_a_signature_is_good_once(void **state) {
         wire.target = CC_POLICY_SIGNED;
         wire.keep = true;
         assert_int_equal(advance(t, &c, key, 2), TPM_COUNTER_GOOD);
+        /* Behind two handles: nonceTPM and cpHashA, neither of them empty. */
+        assert_memory_equal(wire.kept + 18, "\0\x20", 2);
+        assert_memory_equal(wire.kept + 18 + 34, "\0\x20", 2);
         wire.keep = false;
         wire.replay = true; /* to the same handles, with the nonce of then */
         assert_int_equal(tpm_counter_advance(t, &c, key, 3, &err), -EIO);

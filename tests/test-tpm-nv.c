@@ -17,6 +17,66 @@ static bool keep_storage_key(const struct swtpm *s) {
                             "tpm2_flushcontext -t");
 }
 
+/* --- sealing by hand --- */
+
+static struct step step_of(const struct tpm_counter *c, uint64_t le) {
+        struct step s = { .kind = STEP_NV, .nv = { .index = c->index, .le = le } };
+
+        memcpy(s.nv.name, c->name, TPM_NAME_SIZE);
+        return s;
+}
+
+static void seal_at(struct tpm *t, const struct step *step, struct sealed *ret) {
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        uint8_t policy[POLICY_DIGEST_SIZE] = { 0 };
+        const struct pcrs none = { 0 };
+        struct error err = { 0 };
+
+        assert_int_equal(policy_nv_digest(step, policy, &err), 0);
+        assert_int_equal(crypto_random_secret(32, &key, &err), 0);
+        assert_int_equal(tpm_seal(t, key, policy, &none, ret, &err), TPM_GRANTED);
+}
+
+/* The Name of whatever is at @index. */
+static void name_there(struct tpm *t, uint32_t index, uint8_t ret[TPM_NAME_SIZE]) {
+        _cleanup_(handle_done) struct handle nv = HANDLE(t);
+        _cleanup_(esys_freep) TPM2B_NAME *name = NULL;
+        ESYS_TR tr;
+
+        nv.persistent = true;
+        assert_int_equal(Esys_TR_FromTPMPublic(t->esys, index, NO_SESSIONS, &tr), 0);
+        handle_hold(&nv, tr);
+        assert_int_equal(Esys_TR_GetName(t->esys, tr, &name), 0);
+        assert_int_equal(name->size, TPM_NAME_SIZE);
+        memcpy(ret, name->name, TPM_NAME_SIZE);
+}
+
+/* What the TPM says: to the step, and if it is satisfied, to the wish for the key. Then, in the
+ * same session, what is there. */
+static TSS2_RC ask(struct tpm *t, const struct sealed *s, const struct step *step, int *ret_there,
+                   uint64_t *ret_value) {
+        _cleanup_(handle_done) struct handle parent = HANDLE(t), loaded = HANDLE(t),
+                                             session = HANDLE(t);
+        _cleanup_(plain_wipep) TPM2B_SENSITIVE_DATA *plain = NULL;
+        struct error err = { 0 };
+        struct object o;
+        TSS2_RC rc;
+
+        assert_true(sealed_decode(s, &o));
+        assert_int_equal(srk_named(t, &s->srk, &parent, &err), TPM_GRANTED);
+        assert_int_equal(object_load(t, &parent, &o, &loaded, &err), TPM_GRANTED);
+        assert_int_equal(session_start(t, TPM2_SE_POLICY, &parent,
+                                       TPMA_SESSION_ENCRYPT | TPMA_SESSION_CONTINUESESSION,
+                                       &session, &err),
+                         0);
+        rc = nv_policy(t, step, &session);
+        if (!rc)
+                rc = Esys_Unseal(t->esys, loaded.tr, session.tr, ESYS_TR_NONE, ESYS_TR_NONE,
+                                 &plain);
+        *ret_there = counter_examine(t, step->nv.index, step->nv.name, &session, ret_value, &err);
+        return rc;
+}
+
 /* --- making and reading --- */
 
 static void test_its_name_is_known_before_it_is_made(void **state) {
@@ -258,6 +318,42 @@ static void test_it_is_advanced_while_it_is_below(void **state) {
         close_clean(s, t);
 }
 
+/* Each step is in the TPM's memory before it answers; and no failures elsewhere stop it. */
+static void test_no_power_cut_and_no_lockout_reaches_it(void **state) {
+        struct swtpm *s = *state;
+        _cleanup_(secret_freep) struct secret *key = key_new();
+        struct tpm *t = open_tpm(s);
+        struct tpm_counter c = { 0 };
+        struct sealed object;
+        struct step step;
+        uint64_t value;
+        int there;
+
+        assert_int_equal(make(t, key, &c), TPM_COUNTER_GOOD);
+        assert_int_equal(advance(t, &c, key, 7), TPM_COUNTER_GOOD);
+        t = tpm_close(t);
+        assert_true(swtpm_restart(s, false));
+        t = open_tpm(s);
+        assert_int_equal(read_it(t, &c), TPM_COUNTER_GOOD);
+        assert_int_equal(c.value, 7);
+        step = step_of(&c, 8);
+        seal_at(t, &step, &object);
+        t = tpm_close(t);
+
+        assert_true(swtpm_run(s, "tpm2_nvdefine -C o -s 8 -a 'authread|authwrite' -p word "
+                                 "0x01900000 && printf 12345678 | "
+                                 "tpm2_nvwrite -P word -i - 0x01900000 &&"
+                                 "tpm2_nvread -P word 0x01900000 &&"
+                                 "tpm2_dictionarylockout -s -n 1 -t 1000 -l 1000"));
+        assert_false(swtpm_run(s, "tpm2_nvread -P wrong 0x01900000 2>/dev/null"));
+        assert_false(swtpm_run(s, "tpm2_nvread -P word 0x01900000 2>/dev/null"));
+        t = open_tpm(s);
+        assert_int_equal(advance(t, &c, key, 8), TPM_COUNTER_GOOD);
+        assert_int_equal(ask(t, &object, &step, &there, &value), 0);
+        assert_int_equal(value, 8);
+        close_clean(s, t);
+}
+
 /* Neither who reads it, nor the owner, nor the platform; by policy, nobody without a signature. */
 static void test_nobody_else_advances_it(void **state) {
         const struct swtpm *s = *state;
@@ -379,64 +475,6 @@ static void test_defined_again_it_begins_above_all_that_were(void **state) {
 }
 
 /* --- what it is for --- */
-
-static struct step step_of(const struct tpm_counter *c, uint64_t le) {
-        struct step s = { .kind = STEP_NV, .nv = { .index = c->index, .le = le } };
-
-        memcpy(s.nv.name, c->name, TPM_NAME_SIZE);
-        return s;
-}
-
-static void seal_at(struct tpm *t, const struct step *step, struct sealed *ret) {
-        _cleanup_(secret_freep) struct secret *key = NULL;
-        uint8_t policy[POLICY_DIGEST_SIZE] = { 0 };
-        const struct pcrs none = { 0 };
-        struct error err = { 0 };
-
-        assert_int_equal(policy_nv_digest(step, policy, &err), 0);
-        assert_int_equal(crypto_random_secret(32, &key, &err), 0);
-        assert_int_equal(tpm_seal(t, key, policy, &none, ret, &err), TPM_GRANTED);
-}
-
-/* The Name of whatever is at @index. */
-static void name_there(struct tpm *t, uint32_t index, uint8_t ret[TPM_NAME_SIZE]) {
-        _cleanup_(handle_done) struct handle nv = HANDLE(t);
-        _cleanup_(esys_freep) TPM2B_NAME *name = NULL;
-        ESYS_TR tr;
-
-        nv.persistent = true;
-        assert_int_equal(Esys_TR_FromTPMPublic(t->esys, index, NO_SESSIONS, &tr), 0);
-        handle_hold(&nv, tr);
-        assert_int_equal(Esys_TR_GetName(t->esys, tr, &name), 0);
-        assert_int_equal(name->size, TPM_NAME_SIZE);
-        memcpy(ret, name->name, TPM_NAME_SIZE);
-}
-
-/* What the TPM says: to the step, and if it is satisfied, to the wish for the key. Then, in the
- * same session, what is there. */
-static TSS2_RC ask(struct tpm *t, const struct sealed *s, const struct step *step, int *ret_there,
-                   uint64_t *ret_value) {
-        _cleanup_(handle_done) struct handle parent = HANDLE(t), loaded = HANDLE(t),
-                                             session = HANDLE(t);
-        _cleanup_(plain_wipep) TPM2B_SENSITIVE_DATA *plain = NULL;
-        struct error err = { 0 };
-        struct object o;
-        TSS2_RC rc;
-
-        assert_true(sealed_decode(s, &o));
-        assert_int_equal(srk_named(t, &s->srk, &parent, &err), TPM_GRANTED);
-        assert_int_equal(object_load(t, &parent, &o, &loaded, &err), TPM_GRANTED);
-        assert_int_equal(session_start(t, TPM2_SE_POLICY, &parent,
-                                       TPMA_SESSION_ENCRYPT | TPMA_SESSION_CONTINUESESSION,
-                                       &session, &err),
-                         0);
-        rc = nv_policy(t, step, &session);
-        if (!rc)
-                rc = Esys_Unseal(t->esys, loaded.tr, session.tr, ESYS_TR_NONE, ESYS_TR_NONE,
-                                 &plain);
-        *ret_there = counter_examine(t, step->nv.index, step->nv.name, &session, ret_value, &err);
-        return rc;
-}
 
 static void test_advanced_beyond_its_limit_nothing_unseals(void **state) {
         const struct swtpm *s = *state;
@@ -569,6 +607,7 @@ int main(void) {
                 ON_TPM(test_an_owner_with_a_password),
                 ON_TPM(test_what_is_not_the_counter),
                 ON_TPM(test_it_is_advanced_while_it_is_below),
+                ON_TPM(test_no_power_cut_and_no_lockout_reaches_it),
                 ON_TPM(test_nobody_else_advances_it),
                 ON_TPM(test_only_its_key_signs_for_it),
                 ON_TPM(test_defined_again_it_begins_above_all_that_were),

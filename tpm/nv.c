@@ -478,6 +478,7 @@ static int make(struct tpm *t, uint32_t base, struct work *w, struct tpm_counter
         r = p256_public(w->key, &w->point, err);
         if (r < 0)
                 return r;
+        err->tpm_rc = 0; /* whatever it was before */
         r = bring_parent(t, &c->srk, w, err);
         if (r < 0)
                 return explain_owner(err);
