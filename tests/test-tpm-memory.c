@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/crypto.h"
+#include "base/p256.h"
 #include "tests/swtpm.h"
 #include "tpm/tpm.h"
 
@@ -175,11 +176,46 @@ static void test_seal_and_unseal_leave_no_copy(void **state) {
         assert_int_equal(halves(NULL), 0);
 }
 
+/* Numbers lie in memory with their last byte first. */
+static void look_for_it_backwards(void) {
+        for (unsigned i = 0; i < KEY_SIZE / 2; i++) {
+                uint8_t first = hidden[i];
+
+                hidden[i] = hidden[KEY_SIZE - 1 - i];
+                hidden[KEY_SIZE - 1 - i] = first;
+        }
+}
+
+static void test_signing_leaves_no_copy(void **state) {
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        const uint8_t digest[P256_SIZE] = { 1 };
+        struct p256_signature signature;
+        struct p256_point point;
+        struct error err = { 0 };
+
+        (void) state;
+        if (!runs_natively())
+                skip();
+        assert_int_equal(p256_make(&key, &err), 0);
+        for (unsigned i = 0; i < KEY_SIZE; i++)
+                hidden[i] = secret_data(key)[i] ^ HIDE;
+        assert_int_equal(halves(key), 0);
+        assert_int_equal(p256_public(key, &point, &err), 0);
+        assert_int_equal(halves(key), 0);
+        look_for_it_backwards();
+        assert_int_equal(halves(NULL), 0);
+        assert_int_equal(p256_sign(key, digest, &signature, &err), 0);
+        assert_int_equal(halves(NULL), 0);
+        look_for_it_backwards();
+        assert_int_equal(halves(key), 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_the_search_finds_what_is_there),
                 cmocka_unit_test_setup_teardown(test_seal_and_unseal_leave_no_copy, swtpm_start,
                                                 swtpm_stop),
+                cmocka_unit_test(test_signing_leaves_no_copy),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include <tss2/tss2_esys.h>
 
+#include "base/p256.h"
 #include "tpm/tpm.h"
 
 #define NO_SESSIONS ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE
@@ -173,6 +174,47 @@ int evidence_prove(struct tpm *t, const struct handle *object, const struct hand
 /* Whether @info certifies @e, and was made for @nonce. */
 bool evidence_is_attested(const TPM2B_ATTEST *info, const struct evidence *e,
                           const TPM2B_DATA *nonce) _warn_unused_;
+
+/* --- nv-name.c: counters, computed --- */
+
+/* What a counter's key allows: this command, in the session that gave the nonce. */
+struct permit {
+        TPM2B_DIGEST command; /* cpHash */
+        TPMT_SIGNATURE signature;
+};
+
+void counter_reference(TPM2B_NONCE *ret);
+/* The key, as the TPM loads it. */
+void counter_signer(const struct p256_point *key, TPM2B_PUBLIC *ret);
+/* The public area of the counter at @index before its first write. */
+int counter_area(uint32_t index, const struct p256_point *key, TPM2B_NV_PUBLIC *ret,
+                 struct error *err) _warn_unused_;
+/* The Name of that area, with @more attributes set. */
+int counter_area_name(const TPM2B_NV_PUBLIC *area, TPMA_NV more, uint8_t ret[TPM_NAME_SIZE],
+                      struct error *err) _warn_unused_;
+/* To advance the counter that has that Name now. Return: 0; or what p256_sign() says. */
+int counter_permit(const uint8_t name[TPM_NAME_SIZE], const TPM2B_NONCE *nonce, struct secret *key,
+                   struct permit *ret, struct error *err) _warn_unused_;
+
+/* --- nv.c --- */
+
+/* TPM2_PolicyNV in @session: that the counter is no higher than @s says. What comes back:
+ *   TSS2_RC_SUCCESS       it is
+ *   TPM2_RC_POLICY        it is higher (0x126)
+ *   TPM2_RC_HANDLE        by rc_base(): nothing is defined there (0x18b)
+ *   TPM2_RC_POLICY_FAIL   by rc_base(): another Name is there, so something else, or a counter that
+ *                         was never written. The TPM isn't asked: it would say
+ *                         TPM2_RC_NV_UNINITIALIZED (0x14a) to the latter, and anything to the
+ *                         former, but never grant the key, whose policy has the Name in it
+ *   anything else         a fault
+ * None of the answers is proof of anything; counter_examine() says which it is. */
+TSS2_RC nv_policy(struct tpm *t, const struct step *s, const struct handle *session) _warn_unused_;
+
+/* What is at @index, through a salted session of either kind: its attributes become encrypt and
+ * continueSession, and the policy of a policy session starts anew. Return: TPM_COUNTER_GOOD with
+ * the value; _UNWRITTEN, _OTHER: the TPM says so itself; _MISSING, which anybody can say; -EIO. */
+int counter_examine(struct tpm *t, uint32_t index, const uint8_t name[TPM_NAME_SIZE],
+                    const struct handle *session, uint64_t *ret, struct error *err) _warn_unused_;
 
 /* --- wipe.c --- */
 
