@@ -16,6 +16,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#define PART_MAX 66 /* bytes of a number of P-521 */
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX 4096
 #define RSA_EXPONENT_MIN 65537 /* FIPS 186-5, A.1.1; and what each TPM takes */
@@ -232,7 +233,7 @@ int public_signature_parts(const uint8_t *signature, size_t size, size_t part, u
                            uint8_t *ret_s, struct error *err) {
         _cleanup_(sig_freep) ECDSA_SIG *sig = NULL;
         const unsigned char *end = signature;
-        uint8_t r[66], s[66];
+        uint8_t r[PART_MAX], s[PART_MAX];
 
         if (part == 0 || part > sizeof(r))
                 return error_set(err, -EINVAL, "no curve has numbers of %zu bytes", part);
@@ -265,4 +266,112 @@ int public_fingerprint(const uint8_t *der, size_t size, uint8_t ret[SHA256_SIZE]
         if (X509_PUBKEY_get0_param(NULL, &bits, &n, NULL, p) != 1 || n <= 0)
                 return error_openssl(err, "read a public key");
         return crypto_sha256(bits, (size_t) n, ret, err);
+}
+
+int public_signature_join(const uint8_t *r, const uint8_t *s, size_t part, uint8_t *ret,
+                          size_t *ret_size, struct error *err) {
+        _cleanup_(sig_freep) ECDSA_SIG *sig = ECDSA_SIG_new();
+        _cleanup_(pem_freep) unsigned char *der = NULL;
+        _cleanup_(bn_freep) BIGNUM *br = NULL, *bs = NULL;
+        int n;
+
+        if (part == 0 || part > PART_MAX)
+                return error_set(err, -EINVAL, "no curve has numbers of %zu bytes", part);
+        br = BN_bin2bn(r, (int) part, NULL);
+        bs = BN_bin2bn(s, (int) part, NULL);
+        if (!sig || !br || !bs || ECDSA_SIG_set0(sig, br, bs) != 1)
+                return error_nomem(err);
+        br = bs = NULL; /* its own now */
+        n = i2d_ECDSA_SIG(sig, &der);
+        if (n <= 0 || n > SIGNATURE_MAX)
+                return error_openssl(err, "encode a signature");
+        memcpy(ret, der, (size_t) n);
+        *ret_size = (size_t) n;
+        return 0;
+}
+
+/* Writes the head of a DER value of @size bytes, over 255 of them in two bytes. */
+static uint8_t *der_head(uint8_t *p, uint8_t tag, size_t size) {
+        *p++ = tag;
+        if (size > 0xff) {
+                *p++ = 0x82;
+                *p++ = (uint8_t) (size >> 8);
+        } else if (size > 0x7f) {
+                *p++ = 0x81;
+        }
+        *p++ = (uint8_t) size;
+        return p;
+}
+
+static uint8_t *der_bytes(uint8_t *p, const void *data, size_t size) {
+        memcpy(p, data, size);
+        return p + size;
+}
+
+/* SubjectPublicKeyInfo with RSAPublicKey (RFC 8017, A.1.1). The number behind each "+" is what the
+ * heads of the values inside take. */
+static size_t encode_rsa(const struct public_parts *p, uint8_t *ret) {
+        static const uint8_t algorithm[] = { 0x30, 13,   0x06, 9,    0x2a, 0x86, 0x48, 0x86,
+                                             0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0 };
+        uint8_t e[5] = { 0, (uint8_t) (p->exponent >> 24), (uint8_t) (p->exponent >> 16),
+                         (uint8_t) (p->exponent >> 8), (uint8_t) p->exponent };
+        size_t skip = 0, n = p->size + 1, key;
+        uint8_t *end = ret;
+
+        /* Positive, and no zero byte that isn't needed for that. */
+        while (skip < 4 && e[skip] == 0 && e[skip + 1] < 0x80)
+                skip++;
+        key = n + 4 + sizeof(e) - skip + 2;
+        end = der_head(end, 0x30, sizeof(algorithm) + key + 4 + 1 + 4);
+        end = der_bytes(end, algorithm, sizeof(algorithm));
+        end = der_head(end, 0x03, key + 4 + 1);
+        *end++ = 0; /* no unused bits */
+        end = der_head(end, 0x30, key);
+        end = der_head(end, 0x02, n);
+        *end++ = 0;
+        end = der_bytes(end, p->n, p->size);
+        end = der_head(end, 0x02, sizeof(e) - skip);
+        end = der_bytes(end, e + skip, sizeof(e) - skip);
+        return (size_t) (end - ret);
+}
+
+/* SubjectPublicKeyInfo with an uncompressed point (RFC 5480). */
+static size_t encode_ec(const struct public_parts *p, uint8_t *ret) {
+        static const uint8_t p256[] = { 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
+                                        0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+                                        0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07 };
+        static const uint8_t p384[] = { 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+                                        0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22 };
+        const uint8_t *algorithm = p->size == 32 ? p256 : p384;
+        size_t n = p->size == 32 ? sizeof(p256) : sizeof(p384), point = 2 + 2 * p->size;
+        uint8_t *end = ret;
+
+        end = der_head(end, 0x30, n + 2 + point);
+        end = der_bytes(end, algorithm, n);
+        end = der_head(end, 0x03, point);
+        *end++ = 0;
+        *end++ = POINT_CONVERSION_UNCOMPRESSED;
+        end = der_bytes(end, p->x, p->size);
+        end = der_bytes(end, p->y, p->size);
+        return (size_t) (end - ret);
+}
+
+int public_from_parts(const struct public_parts *parts, uint8_t *ret, size_t *ret_size,
+                      struct error *err) {
+        uint8_t der[STEP_KEY_MAX];
+        struct public_parts same;
+        size_t n;
+        int r;
+
+        if (parts->kind == PUBLIC_RSA
+                    ? parts->size < RSA_BITS_MIN / 8 || parts->size > RSA_BITS_MAX / 8
+                    : parts->size != 32 && parts->size != 48)
+                return error_kind(err);
+        n = parts->kind == PUBLIC_RSA ? encode_rsa(parts, der) : encode_ec(parts, der);
+        r = public_parse(der, n, &same, err);
+        if (r < 0)
+                return r;
+        memcpy(ret, der, n);
+        *ret_size = n;
+        return 0;
 }

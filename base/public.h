@@ -55,6 +55,15 @@ int public_verify(const uint8_t *der, size_t der_size, const struct public_signe
 int public_signature_parts(const uint8_t *signature, size_t size, size_t part, uint8_t *ret_r,
                            uint8_t *ret_s, struct error *err) _warn_unused_;
 
+/* The reverse: the signature in DER, of at most SIGNATURE_MAX bytes. -EINVAL where @part is 0 or
+ * over 66. */
+int public_signature_join(const uint8_t *r, const uint8_t *s, size_t part, uint8_t *ret,
+                          size_t *ret_size, struct error *err) _warn_unused_;
+
+/* The key that @parts are (.bits needn't be set), as public_from_pem() returns it. */
+int public_from_parts(const struct public_parts *parts, uint8_t *ret, size_t *ret_size,
+                      struct error *err) _warn_unused_;
+
 /* What systemd calls pkfp, and its tpm2-pcr-signature.json finds signatures by: SHA-256, not of
  * SubjectPublicKeyInfo, but of the key alone that stands in it. For RSA that's RSAPublicKey (RFC
  * 8017, A.1.1) in DER, for EC the uncompressed point (RFC 5480, section 2.2). */
