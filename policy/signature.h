@@ -18,7 +18,8 @@
  * public_fingerprint() says; pol the digest of a policy that is one PolicyPCR; ref, which most
  * don't have, names what the approval is for (systemd 262: "initrd"); sig is over SHA-256 of pol
  * and the policyRef, which is SHA-256 of the text of ref, or nothing. Digest and signature are by
- * SHA-256 in each bank, and sig is as base/public.h has it. An entry without sig, and with tbs
+ * SHA-256 in each bank (systemd before 260 signed by the bank's own hash; outside of sha256 that's
+ * of no use to anybody), and sig is as base/public.h has it. An entry without sig, and with tbs
  * (what is to be signed, in HEX), waits for a signature that is made elsewhere; nobody finds it. */
 
 #define SIGNATURES_SIZE_MAX (64 * 1024) /* bytes of such a file */
