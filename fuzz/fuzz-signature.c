@@ -21,7 +21,8 @@ static void fixed_state(const char *reference, struct steps *steps, uint8_t appr
         struct error err = { 0 };
         size_t size;
 
-        memset(steps, 0, sizeof(*steps));
+        if (steps->authorize.key_size > 0)
+                return; /* made already */
         memset(pcrs.value[11], 0xab, 32);
         MUST(public_from_pem(pem, sizeof(pem) - 1, steps->authorize.key, &size, &err) == 0);
         steps->authorize.key_size = (uint16_t) size;
@@ -31,21 +32,22 @@ static void fixed_state(const char *reference, struct steps *steps, uint8_t appr
 
 /* What is found was checked; and what is there can be written, read back and is the same. */
 static void use(struct signatures *s, const char *reference) {
+        static struct steps both[2];
+        static uint8_t approved[32];
+        struct steps *steps = &both[reference != NULL];
         _cleanup_(signatures_freep) struct signatures *again = NULL;
         struct signature sig = { .size = 0 }, made = { .pcr_mask = 1u << 11, .size = 70 };
         _cleanup_(freep) char *text = NULL;
         struct error err = { 0 };
-        uint8_t approved[32];
-        struct steps steps;
         int r;
 
-        fixed_state(reference, &steps, approved);
-        r = signatures_find(s, &steps, 1u << 11, approved, &sig, &err);
+        fixed_state(reference, steps, approved);
+        r = signatures_find(s, steps, 1u << 11, approved, &sig, &err);
         MUST(r >= 0 && (r == SIGNATURE_FOUND) == (sig.size > 0));
         if (r == SIGNATURE_FOUND)
-                MUST(signature_check(&steps, &sig, &err) == CRYPTO_GOOD);
+                MUST(signature_check(steps, &sig, &err) == CRYPTO_GOOD);
         memcpy(made.approved, approved, sizeof(approved));
-        if (signatures_add(s, &steps, reference, &made, &err) < 0 ||
+        if (signatures_add(s, steps, reference, &made, &err) < 0 ||
             signatures_text(s, &text, &err) < 0) {
                 MUST(err.text[0] && printable(err.text));
                 return;
