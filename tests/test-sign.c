@@ -331,6 +331,13 @@ static int set_up_token(void **state) {
                    "--import $k.pem --token Policy --label $k --id 0$i --pin 1234; done; "
                    "softhsm2-util --import rsa1024.pem --token Policy --label small --id 09 --pin "
                    "1234; "
+                   "t='pkcs11-tool --module " MODULE
+                   " --token-label Policy2 --login --pin 1234 --id 0a'; "
+                   "softhsm2-util --import p256.pem --token Policy2 --label mixed --id 0a --pin "
+                   "1234; "
+                   "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out x.pem; "
+                   "openssl pkey -in x.pem -pubout -outform DER -out x.der; "
+                   "$t --delete-object --type pubkey; $t --write-object x.der --type pubkey; "
                    "printf '1234\\n' >pin; printf 4321 >wrong") == 0
                        ? 0
                        : -1;
@@ -400,6 +407,21 @@ static void a_pin_is_wanted_and_tried_once(void **state) {
         assert_null(s);
         assert_int_equal(open_token("token=Policy;object=p256?pin-value=1234", &ask, &s, &err), 0);
         s = signer_free(s);
+}
+
+/* As a token does whose computer was disturbed: its signature isn't one of the public key. */
+static void a_faulty_signature_never_comes_out(void **state) {
+        _cleanup_(signer_freep) struct signer *s = NULL;
+        uint8_t sig[SIGNATURE_MAX];
+        struct error err = { 0 };
+        size_t n = 77;
+
+        (void) state;
+        assert_int_equal(open_token("token=Policy2;object=mixed?pin-value=1234", NULL, &s, &err),
+                         0);
+        assert_int_equal(signer_sign(s, "x", 1, sig, &n, &err), -EIO);
+        assert_non_null(strstr(err.text, "isn't one of its own"));
+        assert_int_equal(n, 77);
 }
 
 static void one_key_of_one_token_must_fit(void **state) {
@@ -481,6 +503,7 @@ int main(void) {
                 cmocka_unit_test_setup(keys_in_a_token_sign, set_up_token),
                 cmocka_unit_test(the_modules_of_p11_kit_are_found_and_the_pin_asked_for),
                 cmocka_unit_test(a_pin_is_wanted_and_tried_once),
+                cmocka_unit_test(a_faulty_signature_never_comes_out),
                 cmocka_unit_test(one_key_of_one_token_must_fit),
                 cmocka_unit_test(the_parts_of_a_signature_are_taken_and_joined),
         };

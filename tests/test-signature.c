@@ -455,7 +455,7 @@ static void members_that_are_doubled_are_refused(void **state) {
                 "{\"sha256\":[],\"sha256\":[]}",
                 "{\"sha256\":[{" ENTRY ",\"pcrs\":[12]}]}",
                 "{\"sha1\":[{\"a\":1,\"a\":2}]}",
-                "{\"a\":1,/*\"*/\"a\":2/*\"*/}", /* a comment hides the second colon */
+                "{\"a\":1, /*\"*/ \"a\":2 /*\"*/ }", /* a comment hides the second colon */
                 "{\"a\":1/* : */}",
         };
 
