@@ -59,7 +59,7 @@ static size_t members(const struct json *j) {
 
 /* A member that stands there twice would be one thing to us, another to the next reader, and its
  * first value would be lost when the file is written again. The parser keeps the last in silence,
- * so the colons between strings are counted. What a comment would add to them refuses it too. */
+ * so the colons between strings are counted. Comments, which could hide one, it doesn't take. */
 static bool each_once(const char *text, size_t size, const struct json *j) {
         size_t colons = 0;
         char quote = 0;
@@ -71,8 +71,6 @@ static bool each_once(const char *text, size_t size, const struct json *j) {
                         quote = text[i] == quote ? 0 : quote;
                 else if (text[i] == '"' || text[i] == '\'')
                         quote = text[i];
-                else if (text[i] == '/')
-                        return false;
                 else
                         colons += text[i] == ':';
         }
@@ -185,8 +183,7 @@ int signatures_parse(const char *text, size_t size, struct signatures **ret, str
         if (!json_is_object(s->json))
                 return error_set(err, -EBADMSG, "signatures aren't an object");
         if (!each_once(text, size, s->json))
-                return error_set(err, -EBADMSG,
-                                 "signatures with a member twice in one object, or a comment");
+                return error_set(err, -EBADMSG, "signatures with a member twice in one object");
         for (unsigned bank = 0; bank < PCR_BANKS; bank++) {
                 r = read_bank(s, (enum pcr_bank) bank, err);
                 if (r < 0)
