@@ -80,6 +80,9 @@ static const struct {
         [REFUSAL_NOT_OPEN] = { "not-open",
                                "Give --recovery-key-file or --key, or run this where it's open." },
         [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
+        [REFUSAL_SECOND_FACTOR] = { "second-factor",
+                                    "See to what is missing, then run this again; or open the disk "
+                                    "with another of its keys (diskseal unlock --recovery)." },
 };
 
 int refusal_set(struct refusal *r, enum refusal_kind kind, const char *fmt, ...) {

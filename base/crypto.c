@@ -107,8 +107,8 @@ int crypto_hmac(struct secret *key, const void *data, size_t size, uint8_t ret[S
         return 0;
 }
 
-int crypto_hkdf(struct secret *key, const void *info, size_t info_size, struct secret **ret,
-                struct error *err) {
+int crypto_hkdf_salted(struct secret *key, struct secret *salt, const void *info, size_t info_size,
+                       struct secret **ret, struct error *err) {
         _cleanup_(kdf_freep) EVP_KDF *kdf = NULL;
         _cleanup_(kdf_ctx_freep) EVP_KDF_CTX *ctx = NULL;
         _cleanup_(secret_freep) struct secret *out = NULL;
@@ -118,10 +118,14 @@ int crypto_hkdf(struct secret *key, const void *info, size_t info_size, struct s
                 OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, secret_data(key),
                                                   secret_size(key)),
                 OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *) info, info_size),
+                OSSL_PARAM_construct_end(), /* or the salt */
                 OSSL_PARAM_construct_end(),
         };
         int r;
 
+        if (salt)
+                params[3] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT,
+                                                              secret_data(salt), secret_size(salt));
         kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
         if (kdf)
                 ctx = EVP_KDF_CTX_new(kdf);
@@ -134,6 +138,11 @@ int crypto_hkdf(struct secret *key, const void *info, size_t info_size, struct s
                 return error_openssl(err, "HKDF");
         *ret = TAKE(out);
         return 0;
+}
+
+int crypto_hkdf(struct secret *key, const void *info, size_t info_size, struct secret **ret,
+                struct error *err) {
+        return crypto_hkdf_salted(key, NULL, info, info_size, ret, err);
 }
 
 int crypto_seal(struct secret *key, const void *aad, size_t aad_size, struct secret *plain,

@@ -45,6 +45,10 @@ int crypto_hmac(struct secret *key, const void *data, size_t size, uint8_t ret[S
  */
 int crypto_hkdf(struct secret *key, const void *info, size_t info_size, struct secret **ret,
                 struct error *err) _warn_unused_;
+/* The same with a salt, where that is a secret too: who lacks one of the two learns nothing. NULL:
+ * none, as crypto_hkdf(). */
+int crypto_hkdf_salted(struct secret *key, struct secret *salt, const void *info, size_t info_size,
+                       struct secret **ret, struct error *err) _warn_unused_;
 
 struct gcm_box {
         uint8_t iv[GCM_IV_SIZE]; /* random: see crypto_seal() */

@@ -2,9 +2,12 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/argon2.h"
 #include "base/crypto.h"
 #include "base/file.h"
 #include "base/hex.h"
@@ -47,6 +50,139 @@ static void test_hkdf_is_rfc5869(void **state) {
         assert_int_equal(crypto_hkdf(ikm, "", 0, &okm, &err), 0);
         assert_hex(secret_data(okm), 32,
                    "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d");
+}
+
+static void test_hkdf_takes_a_salt(void **state) {
+        /* Test case 1 of appendix A: what comes first doesn't depend on how much is asked for. */
+        _cleanup_(secret_freep) struct secret *ikm =
+                secret_of("0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b");
+        _cleanup_(secret_freep) struct secret *salt = secret_of("000102030405060708090a0b0c");
+        _cleanup_(secret_freep) struct secret *okm = NULL, *none = NULL, *plain = NULL;
+        struct error err = { 0 };
+        uint8_t info[10];
+        (void) state;
+
+        unhex("f0f1f2f3f4f5f6f7f8f9", info);
+        assert_int_equal(crypto_hkdf_salted(ikm, salt, info, sizeof(info), &okm, &err), 0);
+        assert_hex(secret_data(okm), 32,
+                   "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf");
+        assert_int_equal(crypto_hkdf_salted(ikm, NULL, info, sizeof(info), &none, &err), 0);
+        assert_int_equal(crypto_hkdf(ikm, info, sizeof(info), &plain, &err), 0);
+        assert_true(crypto_same(none, plain));
+        assert_false(crypto_same(none, okm));
+}
+
+static void test_argon2id_is_rfc9106(void **state) {
+        /* Section 5.3. */
+        _cleanup_(secret_freep) struct secret *password = NULL, *key = NULL, *out = NULL;
+        const struct argon2_cost cost = { .memory = 32, .time = 3, .lanes = 4 };
+        uint8_t salt[16], data[12];
+        struct argon2_input in = { .salt = salt, .salt_size = 16, .data = data, .data_size = 12 };
+        struct error err = { 0 };
+        (void) state;
+
+        assert_int_equal(secret_new(32, &password), 0);
+        assert_int_equal(secret_new(8, &key), 0);
+        memset(secret_data(password), 1, 32);
+        memset(salt, 2, sizeof(salt));
+        memset(secret_data(key), 3, 8);
+        memset(data, 4, sizeof(data));
+        in.password = password;
+        in.key = key;
+        assert_int_equal(argon2_derive(&in, &cost, 32, &out, &err), 0);
+        assert_hex(secret_data(out), 32,
+                   "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659");
+        for (unsigned i = 0; i < 32; i++) /* neither wiped nor written to */
+                assert_int_equal(secret_data(password)[i], 1);
+}
+
+static void test_argon2id_is_what_others_make_of_it(void **state) {
+        /* What OpenSSL 4.0 makes of it: no secret value, no associated data, 64 bytes. */
+        _cleanup_(secret_freep) struct secret *password = NULL, *out = NULL;
+        const struct argon2_cost cost = { .memory = 32, .time = 3, .lanes = 4 };
+        uint8_t salt[16];
+        struct argon2_input in = { .salt = salt, .salt_size = sizeof(salt) };
+        struct error err = { 0 };
+        (void) state;
+
+        assert_int_equal(secret_new(32, &password), 0);
+        memset(secret_data(password), 1, 32);
+        memset(salt, 2, sizeof(salt));
+        in.password = password;
+        assert_int_equal(argon2_derive(&in, &cost, 64, &out, &err), 0);
+        assert_hex(secret_data(out), 64,
+                   "b62e1d3d11eb77dd876adf4c1830678b6c6cd53f3f41f5fb1304b1e8fe6ade1c"
+                   "63dea6061cd244feb46a0b3abe43321bddc005931a2c53b86d67b93fcee75df8");
+}
+
+static void test_argon2id_is_bounded(void **state) {
+        static const struct argon2_cost bad[] = {
+                { 0, 0, 0 },
+                { 31, 3, 4 }, /* 8 KiB a lane */
+                { 32, 0, 4 },
+                { 32, 17, 4 },
+                { 32, 3, 0 },
+                { 64, 3, 5 },
+                { 1024 * 1024 + 1, 1, 1 },
+                { UINT32_MAX, UINT32_MAX, UINT32_MAX },
+                { 32, 3, UINT32_MAX / 8 + 2 }, /* 8 times that is 8, if it runs over */
+        };
+        static const struct argon2_cost good[] = { { 8, 1, 1 }, { 1024 * 1024, 16, 4 } };
+        static const uint8_t salt[65];
+        _cleanup_(secret_freep) struct secret *password = secret_of("00");
+        struct argon2_input in = { .password = password, .salt = salt, .salt_size = 16 };
+        struct secret *out = NULL;
+        struct error err = { 0 };
+        (void) state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+                assert_true(argon2_cost_valid(&good[i]));
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+                assert_false(argon2_cost_valid(&bad[i]));
+                assert_int_equal(argon2_derive(&in, &bad[i], 32, &out, &err), -EINVAL);
+        }
+        assert_int_equal(argon2_derive(&in, &good[0], 3, &out, &err), -EINVAL);
+        assert_int_equal(argon2_derive(&in, &good[0], 65, &out, &err), -EINVAL);
+        in.salt_size = 7;
+        assert_int_equal(argon2_derive(&in, &good[0], 32, &out, &err), -EINVAL);
+        in.salt_size = 65;
+        assert_int_equal(argon2_derive(&in, &good[0], 32, &out, &err), -EINVAL);
+        assert_null(out);
+}
+
+/* What can't be locked isn't used. The limit holds for who is neither root nor has the capability,
+ * so the child gives both up. */
+static void test_argon2id_wants_its_memory_locked(void **state) {
+        static const struct argon2_cost cost = { .memory = 4096, .time = 1, .lanes = 1 };
+        static const uint8_t salt[16];
+        int status;
+        pid_t pid;
+        (void) state;
+
+        if (SANITIZED) {
+                print_message("SKIP: with a sanitizer all memory can be locked\n");
+                return;
+        }
+        pid = fork();
+        if (pid == 0) {
+                const struct rlimit limit = { 64 * 1024, 64 * 1024 };
+                struct argon2_input in = { .salt = salt, .salt_size = sizeof(salt) };
+                struct secret *out = NULL;
+                struct error err = { 0 };
+                int r;
+
+                if (setrlimit(RLIMIT_MEMLOCK, &limit) < 0 || (geteuid() == 0 && setuid(65534) < 0))
+                        _exit(2);
+                if (secret_new(8, &in.password) < 0)
+                        _exit(3);
+                r = argon2_derive(&in, &cost, 32, &out, &err);
+                _exit((r == -ENOMEM || r == -EPERM || r == -EAGAIN) && !out &&
+                                      strstr(err.text, "locked memory")
+                              ? 0
+                              : 1);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
 }
 
 static void test_hmac_is_rfc4231(void **state) {
@@ -300,6 +436,11 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_hex_is_taken_only_as_it_is_written),
                 cmocka_unit_test(test_hkdf_is_rfc5869),
+                cmocka_unit_test(test_hkdf_takes_a_salt),
+                cmocka_unit_test(test_argon2id_is_rfc9106),
+                cmocka_unit_test(test_argon2id_is_what_others_make_of_it),
+                cmocka_unit_test(test_argon2id_is_bounded),
+                cmocka_unit_test(test_argon2id_wants_its_memory_locked),
                 cmocka_unit_test(test_hmac_is_rfc4231),
                 cmocka_unit_test(test_gcm_opens_only_what_it_sealed),
                 cmocka_unit_test(test_secrets_are_the_same_by_size_and_bytes),
