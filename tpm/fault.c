@@ -34,10 +34,15 @@ static bool is_bad_answer(struct tpm *t, TSS2_RC rc) {
         }
 }
 
-/* Whether the TPM refuses the HMAC or the nonce of a session of ours, not a password: somebody
- * altered the command, or it's of no session that we began. */
+/* Whether the TPM refuses a session of ours, not a password: its HMAC, its nonce, or its
+ * attributes, which always suit the command; or the salt, which was encrypted to a key that isn't
+ * there. */
 static bool is_bad_command(struct tpm *t, TSS2_RC rc) {
+        if (wire_code(t->wire) == TPM2_CC_StartAuthSession)
+                return rc_is_about_input(rc) && (rc & TPM2_RC_P) &&
+                       (rc & TPM2_RC_N_MASK) == TPM2_RC_2;
         switch (rc_base(rc)) {
+        case TPM2_RC_ATTRIBUTES:
         case TPM2_RC_AUTH_FAIL:
         case TPM2_RC_BAD_AUTH:
         case TPM2_RC_NONCE: break;
@@ -45,6 +50,12 @@ static bool is_bad_command(struct tpm *t, TSS2_RC rc) {
         }
         return (rc & TPM2_RC_S) && !(rc & TPM2_RC_P) &&
                wire_has_session(t->wire, (rc & TPM2_RC_N_MASK & ~TPM2_RC_S) >> 8);
+}
+
+/* Whether an object or a session isn't in the TPM, that we loaded into it. */
+static bool is_gone(TSS2_RC rc) {
+        return (rc >= TPM2_RC_REFERENCE_H0 && rc <= TPM2_RC_REFERENCE_H6) ||
+               (rc >= TPM2_RC_REFERENCE_S0 && rc <= TPM2_RC_REFERENCE_S6);
 }
 
 int tpm_fault(struct tpm *t, TSS2_RC rc, const char *what, struct error *err) {
@@ -72,6 +83,11 @@ int tpm_fault(struct tpm *t, TSS2_RC rc, const char *what, struct error *err) {
                                  "%s: the TPM doesn't take our session; somebody between us and "
                                  "the TPM alters the traffic%s (0x%08x)",
                                  what, parent ? ", or the storage key has a password" : "", rc);
+        if (is_gone(rc))
+                return error_set(err, -EIO,
+                                 "%s: what we had in the TPM is gone, without a reset; somebody "
+                                 "else works in it, or alters the traffic (0x%08x)",
+                                 what, rc);
         if (rc == TPM2_RC_INITIALIZE)
                 return error_set(err, -EIO,
                                  "%s: the TPM was not started up; its firmware or emulator has to "
