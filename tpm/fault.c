@@ -88,6 +88,11 @@ int tpm_fault(struct tpm *t, TSS2_RC rc, const char *what, struct error *err) {
                                  "%s: what we had in the TPM is gone, without a reset; somebody "
                                  "else works in it, or alters the traffic (0x%08x)",
                                  what, rc);
+        if (rc == TPM2_RC_LOCKOUT)
+                return error_set(err, -EIO,
+                                 "%s: the TPM's protection from dictionary attacks is active "
+                                 "(0x%08x)",
+                                 what, rc);
         if (rc == TPM2_RC_INITIALIZE)
                 return error_set(err, -EIO,
                                  "%s: the TPM was not started up; its firmware or emulator has to "
