@@ -25,7 +25,8 @@
 /* Of one operation: one deadline, and what a loaded machine needs for the rest. */
 #define PATIENCE (DEADLINE + 5000u)
 
-static const struct steps steps = { .count = 1, .step = { { STEP_PCR, MASK } } };
+static const struct steps steps = { .count = 1,
+                                    .step = { { .kind = STEP_PCR, .pcr_mask = MASK } } };
 
 enum {
         CC_CREATE_PRIMARY = 0x131,
