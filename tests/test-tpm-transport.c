@@ -28,7 +28,8 @@
 
 #define MASK (1u << 7 | 1u << 16)
 
-static const struct steps steps = { .count = 1, .step = { { STEP_PCR, MASK } } };
+static const struct steps steps = { .count = 1,
+                                    .step = { { .kind = STEP_PCR, .pcr_mask = MASK } } };
 
 enum {
         CC_CREATE_PRIMARY = 0x131,
