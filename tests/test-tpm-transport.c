@@ -28,7 +28,8 @@
 
 #define MASK (1u << 7 | 1u << 16)
 
-static const struct steps steps = { .count = 1, .step = { { STEP_PCR, MASK } } };
+static const struct steps steps = { .count = 1,
+                                    .step = { { .kind = STEP_PCR, .pcr_mask = MASK } } };
 
 enum {
         CC_CREATE_PRIMARY = 0x131,
@@ -43,6 +44,7 @@ enum {
         CC_PCR_READ = 0x17e,
         CC_POLICY_PCR = 0x17f,
         CC_POLICY_RESTART = 0x180,
+        CC_READ_CLOCK = 0x181,
 };
 
 /* What somebody says in the TPM's place who can't compute the HMAC of our session. */
@@ -335,6 +337,7 @@ static void make_persistent(const struct proxy *p) {
 static void test_no_command_is_sent_in_vain(void **state) {
         static const uint32_t sealing[] = {
                 CC_PCR_READ,       /* by the test */
+                CC_READ_CLOCK,     /* was it reset? */
                 CC_READ_PUBLIC,    /* no persistent storage key */
                 CC_CREATE_PRIMARY, /* so derive it */
                 CC_START_SESSION,  /* salted: the key goes there encrypted */
@@ -342,6 +345,7 @@ static void test_no_command_is_sent_in_vain(void **state) {
                 CC_FLUSH,          /* the parent */
         };
         static const uint32_t unsealing[] = {
+                CC_READ_CLOCK,       /* was it reset? */
                 CC_READ_PUBLIC,      /* no persistent storage key */
                 CC_CREATE_PRIMARY,   /* so derive it */
                 CC_LOAD,             /* a damaged object ends here, without a session */
@@ -353,8 +357,8 @@ static void test_no_command_is_sent_in_vain(void **state) {
                 CC_FLUSH,            /* the parent */
         };
         static const uint32_t with_persistent[] = {
-                CC_READ_PUBLIC, CC_LOAD,   CC_START_SESSION, CC_CERTIFY_CREATION,
-                CC_POLICY_PCR,  CC_UNSEAL, CC_FLUSH, /* the object */
+                CC_READ_CLOCK,       CC_READ_PUBLIC, CC_LOAD,   CC_START_SESSION,
+                CC_CERTIFY_CREATION, CC_POLICY_PCR,  CC_UNSEAL, CC_FLUSH, /* the object */
         };
         struct proxy *p = *state;
         _cleanup_(secret_freep) struct secret *key = NULL;
@@ -376,16 +380,17 @@ static void test_no_command_is_sent_in_vain(void **state) {
 
 static void test_a_refusal_costs_no_more_than_it_must(void **state) {
         static const uint32_t refused[] = {
-                CC_READ_PUBLIC, CC_LOAD, CC_START_SESSION, CC_CERTIFY_CREATION,
-                CC_POLICY_PCR, /* refuses */
-                CC_PCR_READ,   /* to say which */
-                CC_FLUSH,      /* the session, which nothing ended */
-                CC_FLUSH,      /* the object */
-        };
-        static const uint32_t unproven[] = {
-                CC_READ_PUBLIC, CC_LOAD, CC_START_SESSION, CC_CERTIFY_CREATION, /* refuses */
+                CC_READ_CLOCK,    CC_READ_PUBLIC,      CC_LOAD,
+                CC_START_SESSION, CC_CERTIFY_CREATION, CC_POLICY_PCR, /* refuses */
+                CC_PCR_READ,                                          /* to say which */
                 CC_FLUSH, /* the session, which nothing ended */
                 CC_FLUSH, /* the object */
+        };
+        static const uint32_t unproven[] = {
+                CC_READ_CLOCK,    CC_READ_PUBLIC,      CC_LOAD,
+                CC_START_SESSION, CC_CERTIFY_CREATION, /* refuses */
+                CC_FLUSH,                              /* the session, which nothing ended */
+                CC_FLUSH,                              /* the object */
         };
         struct proxy *p = *state;
         _cleanup_(secret_freep) struct secret *key = NULL;
@@ -443,7 +448,7 @@ static void test_killed_at_any_command(void **state) {
         unsigned left = 0;
 
         key = seal_through(p, &object);
-        for (unsigned at = 1; at <= 9; at++) {
+        for (unsigned at = 1; at <= 10; at++) {
                 pid_t pid;
 
                 forget(p);
@@ -480,7 +485,7 @@ static void test_pcrs_that_change_meanwhile(void **state) {
         p->target = CC_UNSEAL;
         p->extend = 2; /* PCR 0, which the policy isn't about */
         assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
-        assert_int_equal(p->commands[7], CC_POLICY_RESTART);
+        assert_int_equal(p->commands[8], CC_POLICY_RESTART);
         assert_int_equal(swtpm_leftovers(p->tpm), 0);
 
         p->extend = 1000;
@@ -496,12 +501,14 @@ static void test_answers_become_verdicts_or_faults(void **state) {
         } cases[] = {
                 { CC_UNSEAL, 0x921, TPM_LOCKED_OUT },
                 { CC_UNSEAL, 0x99d, TPM_DAMAGED }, /* POLICY_FAIL, and no PCR differs */
-                { CC_UNSEAL, 0x98e, -EIO },        /* AUTH_FAIL */
+                { CC_UNSEAL, 0x98e, -EPROTO },     /* AUTH_FAIL, of our session */
                 { CC_UNSEAL, 0x101, -EIO },        /* FAILURE */
                 { CC_LOAD, 0x1df, TPM_DAMAGED },   /* INTEGRITY, of parameter 1 */
                 { CC_LOAD, 0x095, TPM_DAMAGED },   /* SIZE */
                 { CC_LOAD, 0x98e, -EIO },          /* the parent has an auth value */
                 { CC_LOAD, 0x922, -EIO },          /* RETRY, for ever */
+                { CC_READ_CLOCK, 0x101, -EIO },
+                { CC_READ_CLOCK, 0x100, -EIO }, /* INITIALIZE: as we found it */
                 { CC_READ_PUBLIC, 0x101, -EIO },
                 { CC_READ_PUBLIC, 0x18b, TPM_GRANTED },
                 { CC_CREATE_PRIMARY, 0x9a2, -EIO },      /* BAD_AUTH of the owner */
@@ -511,9 +518,10 @@ static void test_answers_become_verdicts_or_faults(void **state) {
                 { CC_CERTIFY_CREATION, 0x0a0, TPM_UNPROVEN }, /* TICKET */
                 { CC_CERTIFY_CREATION, 0x4d5, TPM_UNPROVEN }, /* SIZE, of parameter 4 */
                 { CC_CERTIFY_CREATION, 0x2d5, -EIO },         /* of parameter 2: that's ours */
-                { CC_CERTIFY_CREATION, 0xa8e, -EIO },         /* AUTH_FAIL, of session 2 */
+                { CC_CERTIFY_CREATION, 0x98e, -EIO },         /* AUTH_FAIL, of the password */
+                { CC_CERTIFY_CREATION, 0xa8e, -EPROTO },      /* of session 2, which is ours */
                 { CC_CERTIFY_CREATION, 0x143, -EIO },         /* COMMAND_CODE: it can't */
-                { CC_POLICY_PCR, 0x100, -EIO },               /* INITIALIZE: it was reset */
+                { CC_POLICY_PCR, 0x100, -ESTALE },            /* INITIALIZE: it was reset */
                 { CC_FLUSH, 0x101, TPM_GRANTED }, /* the key is there; the next holder cleans up */
         };
         struct proxy *p = *state;
@@ -537,7 +545,9 @@ static void test_answers_become_verdicts_or_faults(void **state) {
                         fail_msg("case %u: %d (%s)", i, r, err.text);
                 assert_int_equal(err.tpm_rc, r < 0 ? cases[i].answer : 0);
                 assert_int_equal(stat(lock, &st), 0);
-                assert_int_equal(st.st_size, cases[i].command == CC_FLUSH);
+                /* Where it couldn't be flushed. */
+                assert_int_equal(st.st_size,
+                                 cases[i].command == CC_FLUSH || cases[i].answer == 0x922);
 
                 forget(p);
                 assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
@@ -569,7 +579,7 @@ static void test_altered_answers(void **state) {
                 forget(p);
                 p->target = cases[i].command;
                 p->flip = cases[i].byte;
-                assert_int_equal(unseal_through(p, &object, &why, &err), -EIO);
+                assert_int_equal(unseal_through(p, &object, &why, &err), -EPROTO);
                 forget(p);
                 assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);
                 assert_int_equal(swtpm_leftovers(p->tpm), 0);
@@ -608,7 +618,7 @@ static void test_forged_certificates(void **state) {
                 p->target = load ? CC_LOAD : CC_CERTIFY_CREATION;
                 p->forge = f;
                 r = unseal_through(p, &object, &why, &err);
-                if (r != (f == FORGE_NOTHING ? TPM_UNPROVEN : -EIO))
+                if (r != (f == FORGE_NOTHING ? TPM_UNPROVEN : -EPROTO))
                         fail_msg("forgery %u: %d (%s)", f, r, err.text);
                 for (unsigned i = 0; i < p->count; i++)
                         assert_true(p->commands[i] != CC_UNSEAL);
@@ -636,9 +646,9 @@ static void test_a_key_put_in_for_the_persistent_one(void **state) {
         /* The modulus is another's, the Name the right one: ESYS alone would encrypt to it. */
         p->target = CC_READ_PUBLIC;
         p->flip = 100;
-        assert_int_equal(unseal_through(p, &object, &why, &err), -EIO);
+        assert_int_equal(unseal_through(p, &object, &why, &err), -EPROTO);
         assert_non_null(strstr(err.text, "alters"));
-        assert_int_equal(p->count, 1);
+        assert_int_equal(p->count, 2);
 }
 
 static void test_tpm_without_ecc(void **state) {
@@ -653,7 +663,7 @@ static void test_tpm_without_ecc(void **state) {
         p->answer = 0x2e6; /* CURVE, of parameter 2 */
         p->answers = 1;
         key = seal_through(p, &object); /* under an RSA key */
-        assert_int_equal(p->commands[3], CC_CREATE_PRIMARY);
+        assert_int_equal(p->commands[4], CC_CREATE_PRIMARY);
         p->answer = 0x2e6;
         p->answers = 1;
         assert_int_equal(unseal_through(p, &object, &why, &err), TPM_GRANTED);

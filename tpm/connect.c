@@ -2,40 +2,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/single_threaded.h>
-#include <unistd.h>
-
-#include <tss2/tss2_rc.h>
-#include <tss2/tss2_tctildr.h>
 
 #include "tpm/internal.h"
-
-TSS2_RC rc_base(TSS2_RC rc) {
-        if (rc & TSS2_RC_LAYER_MASK || !(rc & TPM2_RC_FMT1))
-                return rc;
-        return rc & ~(TSS2_RC) (TPM2_RC_N_MASK | TPM2_RC_P);
-}
-
-bool rc_is_about_input(TSS2_RC rc) {
-        if (rc & TSS2_RC_LAYER_MASK || !(rc & TPM2_RC_FMT1))
-                return false;
-        return (rc & TPM2_RC_P) || !(rc & TPM2_RC_S);
-}
-
-int tpm_fault(struct tpm *t, TSS2_RC rc, const char *what, struct error *err) {
-        /* The TPM may have done what it was asked for, and we don't know the handle. */
-        if (rc & TSS2_RC_LAYER_MASK)
-                t->dirty = true;
-
-        err->tpm_rc = rc;
-        if (rc == TPM2_RC_INITIALIZE)
-                return error_set(err, -EIO,
-                                 "%s: the TPM was not started up; its firmware or emulator has to "
-                                 "send TPM2_Startup (0x%08x)",
-                                 what, rc);
-        return error_set(err, -EIO, "%s: %s (0x%08x)", what, Tss2_RC_Decode(rc), rc);
-}
 
 void handle_hold(struct handle *h, ESYS_TR tr) {
         h->tr = tr;
@@ -77,30 +46,26 @@ void handle_done(struct handle *h) {
         handle_forget(h);
 }
 
-/* Says why nobody answers at @tcti. TCTIs tell no errno, so ask for it again where there's a path.
- */
-static int error_connect(struct tpm *t, const char *tcti, TSS2_RC rc, struct error *err) {
-        const char *path = strchr(tcti, '/');
+static int new (struct tpm **ret, struct error *err) {
+        struct tpm *t = calloc(1, sizeof(*t));
 
-        err->tpm_rc = rc;
-        switch (rc & ~(TSS2_RC) TSS2_RC_LAYER_MASK) {
-        case TSS2_BASE_RC_NOT_SUPPORTED:
-        case TSS2_BASE_RC_BAD_VALUE:
-                return error_set(err, -EINVAL, "connect to TPM: tpm2-tss doesn't take '%.100s'",
-                                 tcti);
-        case TSS2_BASE_RC_MEMORY: return error_nomem(err);
-        case TSS2_BASE_RC_IO_ERROR:
-        case TSS2_BASE_RC_NO_CONNECTION:
-                if (path && access(path, R_OK | W_OK) < 0 && errno == EACCES)
-                        return error_errno(err, -EACCES, "connect to TPM: open %.100s", path);
-                return error_set(err, -ENODEV, "connect to TPM: nothing answers at '%.100s'", tcti);
-        default: return tpm_fault(t, rc, "connect to TPM", err);
-        }
+        if (!t)
+                return error_nomem(err);
+        t->lock_fd = -1;
+        for (unsigned i = 0; i < HANDLES_MAX; i++)
+                t->live[i] = ESYS_TR_NONE;
+        *ret = t;
+        return 0;
+}
+
+static int start(struct tpm *t, struct error *err) {
+        TSS2_RC rc = Esys_Initialize(&t->esys, wire_tcti(t->wire), NULL);
+
+        return rc ? tpm_fault(t, rc, "start ESAPI", err) : 0;
 }
 
 int tpm_open(const char *tcti, struct tpm **ret, struct error *err) {
         _cleanup_(tpm_closep) struct tpm *t = NULL;
-        TSS2_RC rc;
         int r;
 
         if (!tcti)
@@ -115,23 +80,19 @@ int tpm_open(const char *tcti, struct tpm **ret, struct error *err) {
         if (__libc_single_threaded)
                 (void) setenv("TSS2_LOG", "all+NONE", 0);
 
-        t = calloc(1, sizeof(*t));
-        if (!t)
-                return error_nomem(err);
-        t->lock_fd = -1;
-        for (unsigned i = 0; i < HANDLES_MAX; i++)
-                t->live[i] = ESYS_TR_NONE;
-
+        r = new (&t, err);
+        if (r < 0)
+                return r;
         /* Before connecting: already that talks to the emulator, which serves one at a time. */
         r = lock_take(t, tcti, err);
         if (r < 0)
                 return r;
-        rc = Tss2_TctiLdr_Initialize(tcti, &t->tcti);
-        if (rc)
-                return error_connect(t, tcti, rc, err);
-        rc = Esys_Initialize(&t->esys, t->tcti, NULL);
-        if (rc)
-                return tpm_fault(t, rc, "start ESAPI", err);
+        r = wire_open(tcti, &t->wire, err);
+        if (r < 0)
+                return r;
+        r = start(t, err);
+        if (r < 0)
+                return r;
         r = lock_flush_leftovers(t, err);
         if (r < 0)
                 return r;
@@ -140,13 +101,33 @@ int tpm_open(const char *tcti, struct tpm **ret, struct error *err) {
         return 0;
 }
 
+int tpm_open_tcti(TSS2_TCTI_CONTEXT *tcti, struct tpm **ret, struct error *err) {
+        _cleanup_(tpm_closep) struct tpm *t = NULL;
+        int r;
+
+        r = new (&t, err);
+        if (r < 0)
+                return r;
+        r = wire_over(tcti, &t->wire, err);
+        if (r < 0)
+                return r;
+        r = start(t, err);
+        if (r < 0)
+                return r;
+        *ret = TAKE(t);
+        return 0;
+}
+
+void tpm_set_deadline(unsigned ms) {
+        wire_set_deadline(ms);
+}
+
 struct tpm *tpm_close(struct tpm *t) {
         if (!t)
                 return NULL;
         if (t->esys)
                 Esys_Finalize(&t->esys);
-        if (t->tcti)
-                Tss2_TctiLdr_Finalize(&t->tcti);
+        wire_close(t->wire);
         lock_release(t);
         free(t);
         return NULL;

@@ -160,7 +160,7 @@ int public_of(struct tpm *t, ESYS_TR tr, TPM2B_PUBLIC *ret, TPM2B_NAME *ret_name
         if (public.publicArea.nameAlg == TPM2_ALG_SHA256 &&
             (name.size != NAME_SIZE || memcmp(name.name + 2, digest, SHA256_SIZE) != 0 ||
              name.name[0] != TPM2_ALG_SHA256 >> 8 || name.name[1] != (TPM2_ALG_SHA256 & 0xff)))
-                return error_set(err, -EIO,
+                return error_set(err, -EPROTO,
                                  "look at storage key: its Name isn't that of its public area; "
                                  "somebody alters what the TPM says");
         *ret = public;

@@ -167,7 +167,7 @@ int evidence_prove(struct tpm *t, const struct handle *object, const struct hand
         if (rc)
                 return tpm_fault(t, rc, "certify creation", err);
         if (!evidence_is_attested(info, e, &nonce))
-                return error_set(err, -EIO,
+                return error_set(err, -EPROTO,
                                  "certify creation: the TPM certified another thing than it was "
                                  "asked; somebody alters what it says");
         return TPM_GRANTED;

@@ -46,6 +46,9 @@ static int find_parent(struct tpm *t, const struct foreign_object *f, struct han
                        struct error *err) {
         int r;
 
+        r = clock_check(t, err);
+        if (r < 0)
+                return r;
         if (f->parent == FOREIGN_PARENT_NAMED)
                 return srk_named(t, &f->srk, ret, err);
         r = srk_of_others(t, f->parent == FOREIGN_PARENT_RSA ? TPM2_ALG_RSA : TPM2_ALG_ECC, ret,

@@ -27,6 +27,9 @@ static int get(struct tpm *t, TPM2_CAP capability, UINT32 property, UINT32 count
         TSS2_RC rc;
 
         rc = Esys_GetCapability(t->esys, NO_SESSIONS, capability, property, count, NULL, ret);
+        /* The lists of each kind have room for another number, and ESYS lets any kind pass. */
+        if (rc == TSS2_RC_SUCCESS && (*ret)->capability != capability)
+                rc = TSS2_ESYS_RC_MALFORMED_RESPONSE;
         if (rc)
                 return tpm_fault(t, rc, "read the TPM's properties", err);
         return 0;

@@ -8,6 +8,7 @@
 #include <tss2/tss2_esys.h>
 
 #include "base/p256.h"
+#include "tpm/tcti.h"
 #include "tpm/tpm.h"
 
 #define NO_SESSIONS ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE
@@ -18,15 +19,17 @@
 #define HANDLES_MAX 6
 
 struct tpm {
-        TSS2_TCTI_CONTEXT *tcti;
+        struct wire *wire;
         ESYS_CONTEXT *esys;
         int lock_fd; /* -1 where nothing needs a lock, or there's no place for one */
         bool sole;   /* nobody else works in this TPM now: what isn't ours was left behind */
         bool dirty;  /* something may be left in the TPM that nobody will flush */
         ESYS_TR live[HANDLES_MAX]; /* what is ours in the TPM now; free places are ESYS_TR_NONE */
+        bool clock_known;
+        uint32_t resets, restarts; /* that the TPM had counted when we first asked */
 };
 
-/* --- connect.c: codes, words, handles --- */
+/* --- fault.c: codes --- */
 
 /* A format-one code without the number of the session, handle or parameter that it's about. */
 TSS2_RC rc_base(TSS2_RC rc);
@@ -34,8 +37,26 @@ TSS2_RC rc_base(TSS2_RC rc);
 /* Whether the code is about a handle or a parameter, not about the session that came with it. */
 bool rc_is_about_input(TSS2_RC rc);
 
-/* Fills in @err with "what: words (0x…)". Return: -EIO. */
+/* For tests: a connection over somebody else's TCTI, which stays the caller's. As tpm_open(), but
+ * it takes no lock and flushes nothing. */
+int tpm_open_tcti(TSS2_TCTI_CONTEXT *tcti, struct tpm **ret, struct error *err) _warn_unused_;
+
+/* --- fault.c --- */
+
+/* Fills in @err with "what: words (0x…)". Return: what wire_say() does, where the transport broke;
+ * -EPROTO, where the answer isn't what the TPM could have said, or the TPM says that of our
+ * command; -ESTALE, where the TPM was reset meanwhile; else -EIO. May ask the TPM for its clock. */
 int tpm_fault(struct tpm *t, TSS2_RC rc, const char *what, struct error *err);
+
+/* --- clock.c --- */
+
+/* At the begin of an operation: the TPM is the one that it was, not reset since this connection
+ * first asked. One command. Return: 0; -ESTALE; as tpm_fault(). */
+int clock_check(struct tpm *t, struct error *err) _warn_unused_;
+/* Whether @rc came after a reset. At most one command; false where nothing shows it. */
+bool clock_moved(struct tpm *t, TSS2_RC rc);
+
+/* --- connect.c: handles --- */
 
 /* An object or a session in the TPM that flushes itself. */
 struct handle {

@@ -117,6 +117,8 @@ static TSS2_RC flush_strangers(struct tpm *t, TPM2_HANDLE first) {
                                 NULL, &found);
         if (rc)
                 return rc;
+        if (found->capability != TPM2_CAP_HANDLES)
+                return TSS2_ESYS_RC_MALFORMED_RESPONSE;
         /* ESYS flushes only what it knows, and would first read each object's public area. */
         rc = Esys_GetSysContext(t->esys, &sys);
         if (rc)

@@ -93,7 +93,9 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
         q.pcrs = pcr_selection(pcrs->bank, pcrs->mask);
         memcpy(q.template.publicArea.authPolicy.buffer, policy, SHA256_SIZE);
 
-        r = srk_any(t, &parent, &srk, err);
+        r = clock_check(t, err);
+        if (r == 0)
+                r = srk_any(t, &parent, &srk, err);
         if (r < 0)
                 return error_prefix(err, "seal");
         r = session_start(t, TPM2_SE_HMAC, &parent, TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT,

@@ -125,7 +125,9 @@ static int primary(struct tpm *t, const TPM2B_PUBLIC *template, struct handle *r
 
         /* ESYS checked here that the Name is that of the public area. */
         if (!public_is_made_from(public, template))
-                return error_set(err, -EIO, "make storage key: the TPM made another one");
+                return error_set(err, -EPROTO,
+                                 "make storage key: the TPM made another than it was asked for; "
+                                 "somebody between us and the TPM alters the traffic");
         rc = Esys_TR_GetName(t->esys, tr, &name);
         if (rc)
                 return tpm_fault(t, rc, "make storage key", err);

@@ -15,7 +15,14 @@
 struct tpm; /* one connection to one TPM; use from one thread */
 
 /* After a fault (a negative result) close the connection and open it again: it takes no more
- * commands.
+ * commands. Each command has a deadline, see tpm_set_deadline(). Where a function says -EIO (TPM or
+ * transport failed), these say more:
+ *
+ * -ETIMEDOUT   the TPM didn't answer within the deadline
+ * -ECONNRESET  the connection was closed before it answered
+ * -EMSGSIZE    its answer was cut short, or longer than it said or than any may be
+ * -EPROTO      its answer, or what it got, was altered on the way
+ * -ESTALE      it was reset meanwhile
  *
  * What the TPM decided. Positive, so that no caller can mistake a refusal for a broken machine. */
 enum tpm_verdict {
@@ -64,10 +71,14 @@ struct sealed {
  * turn on a lock file beside the socket (@tcti's path and ".lock"), holds it until tpm_close(), and
  * first flushes what a killed holder left in the TPM. Behind /dev/tpmrm0 it does neither.
  *
- * Return: 0; -EINVAL (@tcti isn't one), -ENODEV (no TPM there), -EIO, -EACCES, -ENOMEM.
+ * Return: 0; -EINVAL (@tcti isn't one), -ENODEV (no TPM there), -EIO, -EACCES, -EBUSY (somebody
+ * else has the device), -ENOMEM.
  */
 int tpm_open(const char *tcti, struct tpm **ret, struct error *err) _warn_unused_;
 struct tpm *tpm_close(struct tpm *t);
+/* How long a TPM may take for one command, in ms, on connections opened from now on; 0 for the
+ * default, 5 s. For making an RSA key it gets 60 times as long. */
+void tpm_set_deadline(unsigned ms);
 DEFINE_CLEANUP(struct tpm *, tpm_close);
 
 struct tpm_info {

@@ -126,10 +126,10 @@ static int explain(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct seale
         int r;
 
         r = tpm_pcr_read(t, object->pcrs.bank, asked, &now, err);
-        if (r < 0) {
+        if (r == -ENOENT)
                 err->errnum = -EIO; /* no bank to hold against is a fault here, as any */
+        if (r < 0)
                 return error_prefix(err, "unseal");
-        }
         for (unsigned n = 0; n < PCR_COUNT; n++)
                 if ((asked & (1u << n)) && memcmp(now.value[n], object->pcrs.value[n], size) != 0)
                         differ |= 1u << n;
@@ -178,6 +178,9 @@ static int bring_in(struct tpm *t, const struct request *q, struct handles *h,
                     struct tpm_refusal *why, struct error *err) {
         int r;
 
+        r = clock_check(t, err);
+        if (r < 0)
+                return r;
         r = srk_named(t, q->srk, &h->parent, err);
         if (r != TPM_GRANTED)
                 return r;
@@ -196,7 +199,8 @@ static int bring_in(struct tpm *t, const struct request *q, struct handles *h,
 
 /* What is sent, on a TPM without a persistent storage key, and why it must be:
  *
- * TPM2_ReadPublic       is there a storage key at 0x81000001? Asked first, since it costs next to
+ * TPM2_ReadClock        was it reset since we first asked? A fault is followed by another
+ * TPM2_ReadPublic       is there a storage key at 0x81000001? Asked early, since it costs next to
  *                       nothing, and the key's Name decides whether another must be made
  * TPM2_CreatePrimary    else derive it; with a persistent key, neither this nor its flush
  * TPM2_Load             before the session: where the object is damaged, none is needed
