@@ -9,9 +9,9 @@
 #include "base/error.h"
 #include "base/secret.h"
 
-/* With base/cms.c the only door to OpenSSL. Every function returns 0 or -EIO (OpenSSL refused: the
- * text says what), unless it says otherwise. What OpenSSL copies of a key is cleansed before the
- * call returns. */
+/* With base/chain.c, base/cms.c and base/credential.c the only door to OpenSSL. Every function
+ * returns 0 or -EIO (OpenSSL refused: the text says what), unless it says otherwise. What OpenSSL
+ * copies of a key is cleansed before the call returns. */
 
 #define SHA256_SIZE 32
 #define GCM_IV_SIZE 12
