@@ -80,6 +80,9 @@ static const struct {
         [REFUSAL_NOT_OPEN] = { "not-open",
                                "Give --recovery-key-file or --key, or run this where it's open." },
         [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
+        [REFUSAL_EK] = { "ek-untrusted",
+                         "If this machine's TPM should have such a certificate, somebody may stand "
+                         "between it and you: don't enroll disks here." },
 };
 
 int refusal_set(struct refusal *r, enum refusal_kind kind, const char *fmt, ...) {

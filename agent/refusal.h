@@ -46,6 +46,7 @@ enum refusal_kind {
         REFUSAL_CERTIFICATE_EXPIRED,
         REFUSAL_NOT_OPEN,
         REFUSAL_NO_KEY,
+        REFUSAL_EK,
         REFUSAL_KINDS
 };
 
