@@ -307,7 +307,7 @@ static int answer(struct tpm *t, const struct handle *srk, const struct handle *
         if (rc == TSS2_RC_SUCCESS && by_policy)
                 handle_gone(session);
         /* The challenge is about keys that the TPM shows as its own: it has no excuse. */
-        if (rc_is_about_input(rc))
+        if (rc_is_about_input(rc) || rc == TPM2_RC_AUTH_UNAVAILABLE)
                 return EK_MISMATCH;
         if (rc)
                 return tpm_fault(t, rc, "activate credential", err);
