@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/cli.h"
+#include "tpm/ek.h"
 
 static const char *state_word(enum disk_state s) {
         static const char *const words[] = { [DISK_OPEN] = "open",
@@ -78,6 +79,59 @@ struct json *cli_kek_json(const struct kek_record *k) {
         return TAKE(o);
 }
 
+static bool add_guessing(struct json *tpm, const struct tpm_info *t) {
+        _cleanup_(json_freep) struct json *o = json_new_object();
+
+        return json_add_bool(o, "locked", t->lockout) &&
+               json_add_uint(o, "failures", t->guessing.counter) &&
+               json_add_uint(o, "max_failures", t->guessing.max_tries) &&
+               json_add_uint(o, "forget_seconds", t->guessing.interval) &&
+               json_add_uint(o, "recovery_seconds", t->guessing.recovery) &&
+               json_add(tpm, "lockout", TAKE(o));
+}
+
+/* "passwords" that are set, "hierarchies" that are enabled since the last start. */
+static bool add_state(struct json *tpm, const struct tpm_info *t) {
+        _cleanup_(json_freep) struct json *set = json_new_object(), *enabled = json_new_object();
+
+        return json_add_bool(set, "owner", t->owner_auth) &&
+               json_add_bool(set, "endorsement", t->endorsement_auth) &&
+               json_add_bool(set, "lockout", t->lockout_auth) &&
+               json_add_bool(enabled, "owner", t->owner_enabled) &&
+               json_add_bool(enabled, "endorsement", t->endorsement_enabled) &&
+               json_add_bool(enabled, "platform", t->platform_enabled) &&
+               json_add(tpm, "passwords", TAKE(set)) &&
+               json_add(tpm, "hierarchies", TAKE(enabled)) &&
+               json_add_bool(tpm, "orderly_shutdown", t->orderly) &&
+               json_add_bool(tpm, "srk_persistent", t->srk_persistent);
+}
+
+static bool add_lists(struct json *tpm, const struct tpm_info *t) {
+        _cleanup_(json_freep) struct json *banks = json_new_array(), *eks = json_new_array();
+
+        for (unsigned i = 0; i < TPM_BANKS; i++)
+                if ((t->banks & (1u << i)) && !json_append_string(banks, tpm_bank_name(i)))
+                        return false;
+        for (unsigned i = 0; i < EK_KINDS; i++)
+                if ((t->ek_certificates & (1u << i)) && !json_append_string(eks, tpm_ek_name(i)))
+                        return false;
+        return json_add(tpm, "banks", TAKE(banks)) && json_add(tpm, "ek_certificates", TAKE(eks));
+}
+
+static bool add_tpm(struct json *tpm, const struct op_status *s) {
+        const struct tpm_info *t = &s->tpm;
+        char firmware[20];
+
+        (void) snprintf(firmware, sizeof(firmware), "%08x.%08x", t->firmware[0], t->firmware[1]);
+        return json_add_string(tpm, "manufacturer", t->manufacturer) &&
+               json_add_string(tpm, "vendor", t->vendor) &&
+               json_add_string(tpm, "firmware", firmware) &&
+               json_add_string(tpm, "pcr_bank", "sha256") && add_lists(tpm, t) &&
+               json_add_string(tpm, "place", tee_place_word(s->place)) &&
+               json_add_string(tpm, "place_text", s->place_text) && add_guessing(tpm, t) &&
+               add_state(tpm, t);
+}
+
 static struct json *as_json(const struct op_status *s) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *keks = json_new_array(),
                                           *disks = json_new_array(), *tpm = json_new_object();
@@ -88,10 +142,9 @@ static struct json *as_json(const struct op_status *s) {
         for (size_t i = 0; i < s->disks; i++)
                 if (!json_append(disks, disk_json(&s->disk[i])))
                         return NULL;
-        if (s->tpm_present ? !json_add_string(tpm, "manufacturer", s->tpm.manufacturer) ||
-                                     !json_add_string(tpm, "vendor", s->tpm.vendor) ||
-                                     !json_add_string(tpm, "pcr_bank", "sha256")
-                           : !json_add_string(tpm, "fault", s->tpm_fault))
+        if (!s->tpm_present && !json_add_string(tpm, "fault", s->tpm_fault))
+                return NULL;
+        if (s->tpm_present && !add_tpm(tpm, s))
                 return NULL;
         if (!json_add(o, "kek", TAKE(keks)) || !json_add(o, "disks", TAKE(disks)) ||
             !json_add(o, "tpm", TAKE(tpm)))
@@ -103,7 +156,8 @@ static void print_head(const struct cli *cli, const struct op_status *s) {
         char pcrs[PCR_TEXT_MAX];
 
         if (s->tpm_present)
-                cli_say(cli, "  TPM %s %s", s->tpm.manufacturer, s->tpm.vendor);
+                cli_say(cli, "  TPM %s %s; %s%s", s->tpm.manufacturer, s->tpm.vendor, s->place_text,
+                        s->tpm.lockout ? "; locked: too many wrong passwords" : "");
         else
                 cli_say(cli, "  no TPM: %s", s->tpm_fault);
         for (size_t i = 0; i < s->keks; i++) {

@@ -14,8 +14,15 @@
 static int take(void *user, const char *section, const char *name, const char *value) {
         struct context *c = user;
 
-        if (strcmp(section, "TPM") != 0 || strcmp(name, "TCTI") != 0 ||
-            strlen(value) >= sizeof(c->tcti))
+        if (strcmp(section, "TPM") != 0)
+                return 0;
+        /* An empty one would switch the check off, and look as if it were on. */
+        if (strcmp(name, "EKRoots") == 0 && value[0] == '/' &&
+            strlen(value) < sizeof(c->ek_roots)) {
+                (void) snprintf(c->ek_roots, sizeof(c->ek_roots), "%s", value);
+                return 1;
+        }
+        if (strcmp(name, "TCTI") != 0 || strlen(value) >= sizeof(c->tcti))
                 return 0;
         if (!c->tcti[0])
                 (void) snprintf(c->tcti, sizeof(c->tcti), "%s", value);

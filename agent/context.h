@@ -20,6 +20,7 @@ struct context {
         char tcti[256]; /* empty: the default */
         char state_dir[256];
         char config_dir[256];
+        char ek_roots[256]; /* trusted to certify TPMs; empty: nothing is checked */
         bool dry_run;
         uint32_t policy; /* PCRs that the user says a KEK is sealed to; 0: as it's recorded */
 

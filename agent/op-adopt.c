@@ -224,6 +224,8 @@ static int adopt_again(struct enroll *w) {
         struct tpm_way way = { 0 };
         int r = way_by_tpm(w->c, &w->disk, &way, w->why, w->err);
 
+        if (r == OUTCOME_DONE)
+                r = op_kek_check_tpm(w->c, &w->disk.token->entry[way.entry].kek, w->why, w->err);
         context_release_tpm(w->c);
         if (r == OUTCOME_DONE)
                 r = disk_volume_key(&w->disk, way.slot_secret, &volume_key, w->why, w->err);

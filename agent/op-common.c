@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/disk.h"
+#include "agent/ek.h"
 #include "agent/op.h"
 #include "base/crypto.h"
 #include "keys/store.h"
@@ -36,6 +37,15 @@ static int from_known_disks(struct context *c, const char *name, struct kek *ret
         return error_set(err, -ENOENT, "no KEK named %s is known here", name);
 }
 
+/* The parent that it really has, not the one that a TPM showed before or after. */
+int op_kek_check_tpm(struct context *c, const struct kek *kek, struct refusal *why,
+                     struct error *err) {
+        char subject[NAME_MAX_SIZE + 4];
+
+        (void) snprintf(subject, sizeof(subject), "KEK %s", kek->name);
+        return ek_check(c, subject, &kek->sealed.srk, NULL, why, err);
+}
+
 int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
                 struct error *err) {
         _cleanup_(secret_freep) struct secret *made = NULL;
@@ -51,6 +61,9 @@ int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct re
                 return r;
         if (r != KEK_OPEN)
                 return refuse_kek(why, k->name, &k->kek, r, &reason);
+        r = op_kek_check_tpm(c, &k->kek, why, err);
+        if (r != OUTCOME_DONE)
+                return r;
         r = context_kek_made(c, k->name, &k->kek, &k->key, why, err);
         if (r != OUTCOME_DONE)
                 return r;
@@ -120,5 +133,6 @@ int op_kek_current(struct context *c, struct op_kek *k, struct refusal *why, str
                         have, want);
         }
         k->pcr_mask = mask;
-        return context_kek(c, k->name, &k->kek, &k->key, why, err);
+        r = context_kek(c, k->name, &k->kek, &k->key, why, err);
+        return r == OUTCOME_DONE ? op_kek_check_tpm(c, &k->kek, why, err) : r;
 }

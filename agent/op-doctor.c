@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "agent/disk.h"
+#include "agent/ek.h"
 #include "agent/op.h"
 #include "base/secret.h"
 #include "policy/policy.h"
@@ -32,10 +33,22 @@ static _printf_(2, 3) void found(struct op_finding *f, const char *fmt, ...) {
         va_end(ap);
 }
 
-static void check_bank(struct op_doctor *d, const struct context *c) {
+static void list_banks(const struct tpm_info *t, char *ret, size_t size) {
+        size_t used = 0;
+
+        ret[0] = '\0';
+        for (unsigned i = 0; i < TPM_BANKS && used < size; i++)
+                if (t->banks & (1u << i))
+                        used += (size_t) snprintf(ret + used, size - used, "%s%s", used ? " " : "",
+                                                  tpm_bank_name(i));
+}
+
+static void check_bank(struct op_doctor *d, const struct context *c, const struct tpm_info *t) {
+        char list[120];
         struct pcrs pcrs = { 0 };
         struct error err = { 0 };
 
+        list_banks(t, list, sizeof(list));
         if (tpm_pcr_read(c->tpm, PCR_SHA256, PCRS_DEFAULT, &pcrs, &err) < 0)
                 found(finding(d, OP_BAD, "PCR bank SHA-256",
                               "Allocate it: tpm2_pcrallocate sha256:all, then reboot."),
@@ -45,7 +58,96 @@ static void check_bank(struct op_doctor *d, const struct context *c) {
                               "Boot with measurements on, or choose other PCRs with --pcrs."),
                       "all 00 or all FF: nothing was measured");
         else
-                found(finding(d, OP_GOOD, "PCR bank SHA-256", ""), "there, PCR 7 is measured");
+                found(finding(d, OP_GOOD, "PCR bank SHA-256", ""),
+                      "there, PCR 7 is measured; banks: %s", list);
+}
+
+/* What the TPM lets nobody do. */
+static void check_hierarchies(struct op_doctor *d, const struct tpm_info *t) {
+        if (!t->owner_enabled)
+                found(finding(d, OP_BAD, "owner hierarchy",
+                              "Reset the machine; if it stays so, look into the firmware."),
+                      "disabled since the last start: nothing can be sealed or unsealed");
+        else if (t->owner_auth && !t->srk_persistent)
+                found(finding(d, OP_BAD, "owner hierarchy",
+                              "Make a storage key persistent (tpm2_evictcontrol), or clear it."),
+                      "it has a password, so no storage key can be made");
+        else
+                found(finding(d, OP_GOOD, "owner hierarchy", ""), "%s",
+                      t->owner_auth ? "enabled, with a password" : "enabled");
+}
+
+static void check_lockout(struct op_doctor *d, const struct tpm_info *t) {
+        const struct tpm_lockout *l = &t->guessing;
+        const char *who = t->lockout_auth ? "" : "; no password ends it early, so anybody can";
+
+        if (t->lockout)
+                found(finding(d, OP_BAD, "TPM lockout",
+                              "Wait, or end it: tpm2_dictionarylockout --clear-lockout."),
+                      "dictionary attack protection is active: %u of %u failures, one is forgotten "
+                      "every %u s",
+                      l->counter, l->max_tries, l->interval);
+        else
+                found(finding(d, OP_GOOD, "TPM lockout", ""),
+                      "%u of %u failures, one is forgotten every %u s%s", l->counter, l->max_tries,
+                      l->interval, who);
+}
+
+static void list_certificates(const struct tpm_info *t, char *ret, size_t size) {
+        size_t used = 0;
+
+        ret[0] = '\0';
+        for (unsigned kind = 0; kind < EK_KINDS && used < size; kind++)
+                if (t->ek_certificates & (1u << kind))
+                        used += (size_t) snprintf(ret + used, size - used, "%s%s", used ? ", " : "",
+                                                  tpm_ek_name(kind));
+}
+
+/* As an enrolment would: for the storage key that it would use. */
+static void check_ek(struct op_doctor *d, struct context *c, const struct tpm_info *t) {
+        struct refusal why = { 0 };
+        struct error err = { 0 };
+        struct ek_proof proof = { 0 };
+        struct tpm_bytes srk;
+        char list[120];
+        int r;
+
+        if (!c->ek_roots[0]) {
+                list_certificates(t, list, sizeof(list));
+                found(finding(d, OP_GOOD, "endorsement key",
+                              list[0] ? "EKRoots= in agent.conf has it checked." : ""),
+                      "%s%s", list[0] ? "certified, not checked: " : "no certificate", list);
+                return;
+        }
+        r = tpm_srk_name(c->tpm, &srk, &err);
+        if (r == 0)
+                r = ek_check(c, "it", &srk, &proof, &why, &err);
+        if (r < 0)
+                found(finding(d, OP_BAD, "endorsement key",
+                              "Nothing is enrolled until it's mended."),
+                      "%s", err.text);
+        else if (r != OUTCOME_DONE)
+                found(finding(d, OP_BAD, "endorsement key",
+                              "See diskseal(8), REFUSALS, ek-untrusted."),
+                      "%s", why.details ? why.detail[0] : why.what);
+        else
+                found(finding(d, OP_GOOD, "endorsement key", ""),
+                      "%s: its certificate is trusted%s%s, and the storage key is in the same TPM",
+                      tpm_ek_name(proof.kind), proof.maker[0] ? ", by its maker " : "",
+                      proof.maker);
+}
+
+/* A VM that isn't confidential has a host that reads its memory, whatever carries the TPM. */
+static void check_place(struct op_doctor *d, const struct context *c, const struct tpm_info *t) {
+        char text[TEE_TEXT];
+        enum tee_place place;
+        bool confidential = op_tpm_place(c, t, &place, text);
+        bool misplaced = confidential && place == TEE_HOST;
+
+        found(finding(d, misplaced ? OP_WARN : OP_GOOD, "TPM's place",
+                      misplaced ? "Such a host can unseal, too. Use a vTPM in the TEE (SVSM)."
+                                : ""),
+              "%s", text);
 }
 
 static void check_tpm(struct op_doctor *d, struct context *c) {
@@ -61,13 +163,14 @@ static void check_tpm(struct op_doctor *d, struct context *c) {
                 return;
         }
         found(finding(d, OP_GOOD, "TPM", ""), "%s %s", info.manufacturer, info.vendor);
-        if (info.lockout)
-                found(finding(d, OP_BAD, "TPM lockout", "Wait until it ends."),
-                      "dictionary attack protection is active");
+        check_place(d, c, &info);
+        check_lockout(d, &info);
+        check_hierarchies(d, &info);
         found(finding(d, OP_GOOD, "storage key", ""), "%s",
               info.srk_persistent ? "persistent, 0x81000001"
                                   : "not persistent; made anew for each use");
-        check_bank(d, c);
+        check_bank(d, c, &info);
+        check_ek(d, c, &info);
 }
 
 static void check_kernel(struct op_doctor *d) {

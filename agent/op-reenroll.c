@@ -68,7 +68,8 @@ static int open_kek(struct work *k) {
         k->kek = (struct op_kek){ .name = old->name, .pcr_mask = k->args->pcr_mask };
         r = op_kek_current(k->w.c, &k->kek, &ignored, k->w.err);
         if (r == OUTCOME_REFUSED && ignored.kind != REFUSAL_TPM_LOCKOUT &&
-            ignored.kind != REFUSAL_POLICY_DIFFERS && ignored.kind != REFUSAL_UNMEASURED) {
+            ignored.kind != REFUSAL_POLICY_DIFFERS && ignored.kind != REFUSAL_UNMEASURED &&
+            ignored.kind != REFUSAL_EK) {
                 if (!k->kek.pcr_mask)
                         k->kek.pcr_mask = old->steps.step[0].pcr_mask;
                 r = replace_kek(k);

@@ -177,6 +177,17 @@ int op_status_known(struct context *c, struct op_status *ret, struct error *err)
         return OUTCOME_DONE;
 }
 
+bool op_tpm_place(const struct context *c, const struct tpm_info *info, enum tee_place *ret,
+                  char ret_text[TEE_TEXT]) {
+        struct tee_facts f;
+
+        tee_look("", c->tcti, &f);
+        memcpy(f.manufacturer, info->manufacturer, sizeof(f.manufacturer));
+        f.hcl_report = info->hcl_report;
+        *ret = tee_place(&f, ret_text);
+        return f.guest[0];
+}
+
 static void look_at_tpm(struct context *c, struct op_status *ret) {
         struct error fault = { 0 };
         int r = context_tpm(c, &fault);
@@ -185,6 +196,8 @@ static void look_at_tpm(struct context *c, struct op_status *ret) {
                 r = tpm_info(c->tpm, &ret->tpm, &fault);
         context_release_tpm(c);
         ret->tpm_present = r == 0;
+        if (r == 0)
+                op_tpm_place(c, &ret->tpm, &ret->place, ret->place_text);
         (void) snprintf(ret->tpm_fault, sizeof(ret->tpm_fault), "%s", fault.text);
 }
 

@@ -11,6 +11,7 @@
 #include "agent/rotation.h"
 #include "agent/slots.h"
 #include "agent/state.h"
+#include "agent/tee.h"
 #include "agent/ways.h"
 #include "base/error.h"
 #include "keys/store.h"
@@ -269,12 +270,18 @@ struct op_status_disk {
 struct op_status {
         bool tpm_present;
         struct tpm_info tpm;
+        enum tee_place place;
+        char place_text[TEE_TEXT];
         char tpm_fault[256];
         size_t keks;
         struct kek_record *kek;
         size_t disks;
         struct op_status_disk *disk;
 };
+
+/* Where the TPM is, see agent/tee.h. Return: whether the kernel says that it runs in a TEE. */
+bool op_tpm_place(const struct context *c, const struct tpm_info *info, enum tee_place *ret,
+                  char ret_text[TEE_TEXT]);
 
 /* Whether a keyslot besides ours may open the disk. */
 bool op_has_other_way(const struct op_status_disk *d);
@@ -321,6 +328,11 @@ struct op_doctor {
 int op_doctor(struct context *c, struct op_doctor *ret, struct error *err) _warn_unused_;
 
 /* --- for operations --- */
+
+/* Whether the TPM that sealed it is one that is trusted here: see agent/ek.h. Both of the following
+ * ask for it. */
+int op_kek_check_tpm(struct context *c, const struct kek *kek, struct refusal *why,
+                     struct error *err) _warn_unused_;
 
 /* A KEK's current version, open. */
 struct op_kek {

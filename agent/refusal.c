@@ -83,6 +83,9 @@ static const struct {
         [REFUSAL_SECOND_FACTOR] = { "second-factor",
                                     "See to what is missing, then run this again; or open the disk "
                                     "with another of its keys (diskseal unlock --recovery)." },
+        [REFUSAL_EK] = { "ek-untrusted",
+                         "If this machine's TPM should have such a certificate, somebody may stand "
+                         "between it and you: don't enroll disks here." },
 };
 
 int refusal_set(struct refusal *r, enum refusal_kind kind, const char *fmt, ...) {

@@ -47,6 +47,7 @@ enum refusal_kind {
         REFUSAL_NOT_OPEN,
         REFUSAL_NO_KEY,
         REFUSAL_SECOND_FACTOR,
+        REFUSAL_EK,
         REFUSAL_KINDS
 };
 

@@ -11,8 +11,8 @@
 
 /* CMS EnvelopedData (RFC 5652) to the holders of X.509 certificates, with AES-256-CBC (RFC 3565),
  * so that `openssl cms -decrypt -inform DER -inkey KEY` of any OpenSSL opens it. RSA by OAEP with
- * SHA-256 (RFC 3560), EC by ephemeral-static ECDH with SHA-256 (RFC 5753). With base/crypto.c and
- * base/p256.c the only door to OpenSSL.
+ * SHA-256 (RFC 3560), EC by ephemeral-static ECDH with SHA-256 (RFC 5753). A door to OpenSSL, see
+ * base/crypto.h.
  *
  * The content isn't authenticated: whoever can write to it can put in another one, and a changed
  * bit of the IV changes that bit of the first 16 bytes, and nothing else. So what comes out is

@@ -10,9 +10,9 @@
 #include "base/pcr.h"
 #include "base/secret.h"
 
-/* With base/cms.c and base/p256.c the only door to OpenSSL. Every function returns 0 or -EIO
- * (OpenSSL refused: the text says what), unless it says otherwise. What OpenSSL copies of a key is
- * cleansed before the call returns. */
+/* A door to OpenSSL, as some other files of base/: tests/check-layers has the table. Every function
+ * returns 0 or -EIO (OpenSSL refused: the text says what), unless it says otherwise. What OpenSSL
+ * copies of a key is cleansed before the call returns. */
 
 #define SHA256_SIZE 32
 #define GCM_IV_SIZE 12

@@ -146,6 +146,12 @@ static void test_configuration(void **unused) {
         assert_int_equal(file_write(path, "[TPM]\nTcti=x\n", 13, 0600, &err), 0);
         assert_int_equal(config_read(&c, &err), -EBADMSG);
         assert_non_null(strstr(err.text, "line 2"));
+        assert_int_equal(file_write(path, "[TPM]\nEKRoots=/etc/tpm-roots\n", 29, 0600, &err), 0);
+        assert_int_equal(config_read(&c, &err), 0);
+        assert_string_equal(c.ek_roots, "/etc/tpm-roots");
+        /* Nothing there would read like a check that's on. */
+        assert_int_equal(file_write(path, "[TPM]\nEKRoots=\n", 15, 0600, &err), 0);
+        assert_int_equal(config_read(&c, &err), -EBADMSG);
         assert_int_equal(unlink(path), 0);
 }
 

@@ -21,7 +21,9 @@
 #include <cmocka.h>
 
 #include "base/crypto.h"
+#include "base/hex.h"
 #include "tests/swtpm.h"
+#include "tpm/ek.h"
 #include "tpm/tpm.h"
 
 /* What somebody sees, and can do, who carries the traffic between us and the TPM. */
@@ -33,6 +35,7 @@ static const struct steps steps = { .count = 1,
 
 enum {
         CC_CREATE_PRIMARY = 0x131,
+        CC_ACTIVATE_CREDENTIAL = 0x147,
         CC_CERTIFY_CREATION = 0x14a,
         CC_CREATE = 0x153,
         CC_LOAD = 0x157,
@@ -678,6 +681,86 @@ static void test_tpm_without_ecc(void **state) {
         assert_non_null(strstr(err.text, "neither ECC nor RSA"));
 }
 
+/* The endorsement key as a certificate would have it: RSA, by the template of the high range, whose
+ * auth value nothing protects on the way. */
+static size_t certified_key(const struct proxy *p, uint8_t *ret, size_t max) {
+        static const char policy_b[] = "ca3d0a99a2b93906f7a3342414efcfb3"
+                                       "a385d44cd1fd459089d19b5071c0b7a0";
+        uint8_t digest[32];
+        char path[64];
+        size_t size;
+        FILE *f;
+
+        (void) snprintf(path, sizeof(path), "%s/policy-b", p->tpm->dir);
+        f = fopen(path, "w");
+        assert_true(hex_decode(policy_b, digest, sizeof(digest)) && f &&
+                    fwrite(digest, sizeof(digest), 1, f) == 1 && fclose(f) == 0);
+        assert_true(swtpm_run(p->tpm,
+                              "tpm2_createprimary -C e -G rsa2048:aes128cfb -L policy-b -c e.ctx "
+                              "-a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|"
+                              "adminwithpolicy|restricted|decrypt' && tpm2_flushcontext -t && "
+                              "tpm2_readpublic -c e.ctx -f der -o e.der && tpm2_flushcontext -t"));
+        (void) snprintf(path, sizeof(path), "%s/e.der", p->tpm->dir);
+        f = fopen(path, "r");
+        assert_non_null(f);
+        size = fread(ret, 1, max, f);
+        (void) fclose(f);
+        return size;
+}
+
+static int prove_through(struct proxy *p, const struct ek_claim *claim) {
+        _cleanup_(tpm_closep) struct tpm *t = open_through(p);
+        char why[EK_TEXT];
+        struct error err = { 0 };
+
+        return tpm_ek_prove(t, claim, why, &err);
+}
+
+/* Nobody but the TPM that has both keys answers a challenge, and each is another one. */
+static void test_answers_to_a_challenge(void **state) {
+        static const struct {
+                uint32_t command, answer;
+                int byte, result;
+        } cases[] = {
+                { CC_ACTIVATE_CREDENTIAL, 0, 16, EK_MISMATCH }, /* the text that is given back */
+                { CC_ACTIVATE_CREDENTIAL, 0, 47, EK_MISMATCH },
+                { CC_ACTIVATE_CREDENTIAL, 0x1df, 0, EK_MISMATCH }, /* INTEGRITY, of parameter 1 */
+                { CC_ACTIVATE_CREDENTIAL, 0x2c4, 0, EK_MISMATCH }, /* VALUE, of parameter 2 */
+                { CC_ACTIVATE_CREDENTIAL, 0x12f, 0, EK_MISMATCH }, /* AUTH_UNAVAILABLE */
+                { CC_ACTIVATE_CREDENTIAL, 0x101, 0, -EIO },        /* FAILURE */
+                { CC_CREATE_PRIMARY, 0x2c3, 0, -EIO },             /* HASH, of parameter 2 */
+                { CC_CREATE_PRIMARY, 0x28a, 0, EK_MISMATCH },      /* TYPE, of parameter 2 */
+                { CC_CREATE_PRIMARY, 0, 100, -EIO },               /* the public area */
+        };
+        struct proxy *p = *state;
+        struct tpm_bytes srk = { 0 };
+        uint8_t key[600];
+        struct ek_claim claim = { .kind = 3, .key = key, .srk = &srk };
+        struct error err = { 0 };
+        struct tpm *t = open_through(p);
+
+        assert_int_equal(tpm_srk_name(t, &srk, &err), 0);
+        t = tpm_close(t);
+        claim.key_size = certified_key(p, key, sizeof(key));
+        for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+                forget(p);
+                p->target = cases[i].command;
+                p->answer = cases[i].answer;
+                p->flip = cases[i].byte;
+                assert_int_equal(prove_through(p, &claim), cases[i].result);
+                forget(p);
+                assert_int_equal(prove_through(p, &claim), EK_PROVEN);
+                assert_int_equal(swtpm_leftovers(p->tpm), 0);
+        }
+
+        /* What the TPM answered to another one. */
+        p->target = CC_ACTIVATE_CREDENTIAL;
+        p->keep = true;
+        assert_int_equal(prove_through(p, &claim), EK_PROVEN);
+        p->forge = FORGE_SAME_AGAIN;
+        assert_int_equal(prove_through(p, &claim), EK_MISMATCH);
+}
+
 #define THROUGH_PROXY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -692,6 +775,7 @@ int main(void) {
                 THROUGH_PROXY(test_forged_certificates),
                 THROUGH_PROXY(test_a_key_put_in_for_the_persistent_one),
                 THROUGH_PROXY(test_tpm_without_ecc),
+                THROUGH_PROXY(test_answers_to_a_challenge),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

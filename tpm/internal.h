@@ -101,9 +101,18 @@ int srk_named(struct tpm *t, const struct tpm_bytes *name, struct handle *ret,
  */
 int srk_of_others(struct tpm *t, TPMI_ALG_PUBLIC type, struct handle *ret,
                   struct error *err) _warn_unused_;
+/* The primary key of a template in a hierarchy, with the empty password. Return: 1; 0 where the TPM
+ * doesn't know the algorithm; -EIO. */
+int primary_key(struct tpm *t, ESYS_TR hierarchy, const TPM2B_PUBLIC *template, struct handle *ret,
+                TPM2B_NAME *ret_name, struct error *err) _warn_unused_;
 /* Return: 1 where a storage key stands at 0x81000001, else 0; -EIO. */
 int srk_persistent(struct tpm *t, struct handle *ret, TPM2B_NAME *ret_name,
                    struct error *err) _warn_unused_;
+
+/* --- info.c --- */
+
+/* One number of the TPM's properties. Return: 0; -EIO, also where it says nothing. */
+int tpm_property(struct tpm *t, TPM2_PT property, uint32_t *ret, struct error *err) _warn_unused_;
 
 /* --- session.c --- */
 

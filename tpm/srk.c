@@ -98,9 +98,8 @@ int srk_persistent(struct tpm *t, struct handle *ret, TPM2B_NAME *ret_name, stru
         return 1;
 }
 
-/* Return: 1; 0 where the TPM doesn't know the algorithm; -EIO. */
-static int primary(struct tpm *t, const TPM2B_PUBLIC *template, struct handle *ret,
-                   TPM2B_NAME *ret_name, struct error *err) {
+int primary_key(struct tpm *t, ESYS_TR hierarchy, const TPM2B_PUBLIC *template, struct handle *ret,
+                TPM2B_NAME *ret_name, struct error *err) {
         _cleanup_(esys_freep) TPM2B_PUBLIC *public = NULL;
         _cleanup_(esys_freep) TPM2B_NAME *name = NULL;
         const TPM2B_SENSITIVE_CREATE none = { 0 };
@@ -111,28 +110,33 @@ static int primary(struct tpm *t, const TPM2B_PUBLIC *template, struct handle *r
         TSS2_RC rc;
 
         do
-                rc = Esys_CreatePrimary(t->esys, ESYS_TR_RH_OWNER, PASSWORD, &none, template,
-                                        &outside, &pcrs, &tr, &public, NULL, NULL, NULL);
+                rc = Esys_CreatePrimary(t->esys, hierarchy, PASSWORD, &none, template, &outside,
+                                        &pcrs, &tr, &public, NULL, NULL, NULL);
         while (lock_made_room(t, rc, &tried));
         switch (rc_base(rc)) {
         case TSS2_RC_SUCCESS: break;
         case TPM2_RC_ASYMMETRIC:
         case TPM2_RC_CURVE:
         case TPM2_RC_TYPE: return 0;
-        default: return tpm_fault(t, rc, "make storage key", err);
+        default: return tpm_fault(t, rc, "make primary key", err);
         }
         handle_hold(ret, tr);
 
         /* ESYS checked here that the Name is that of the public area. */
         if (!public_is_made_from(public, template))
                 return error_set(err, -EPROTO,
-                                 "make storage key: the TPM made another than it was asked for; "
+                                 "make primary key: the TPM made another than it was asked for; "
                                  "somebody between us and the TPM alters the traffic");
         rc = Esys_TR_GetName(t->esys, tr, &name);
         if (rc)
-                return tpm_fault(t, rc, "make storage key", err);
+                return tpm_fault(t, rc, "make primary key", err);
         *ret_name = *name;
         return 1;
+}
+
+static int owned_key(struct tpm *t, const TPM2B_PUBLIC *template, struct handle *ret,
+                     TPM2B_NAME *ret_name, struct error *err) {
+        return primary_key(t, ESYS_TR_RH_OWNER, template, ret, ret_name, err);
 }
 
 int srk_any(struct tpm *t, struct handle *ret, TPM2B_NAME *ret_name, struct error *err) {
@@ -141,10 +145,10 @@ int srk_any(struct tpm *t, struct handle *ret, TPM2B_NAME *ret_name, struct erro
         r = srk_persistent(t, ret, ret_name, err);
         if (r != 0)
                 return r < 0 ? r : 0;
-        r = primary(t, &template_ecc, ret, ret_name, err);
+        r = owned_key(t, &template_ecc, ret, ret_name, err);
         if (r != 0)
                 return r < 0 ? r : 0;
-        r = primary(t, &template_rsa, ret, ret_name, err);
+        r = owned_key(t, &template_rsa, ret, ret_name, err);
         if (r != 0)
                 return r < 0 ? r : 0;
         return tpm_fault(t, TPM2_RC_ASYMMETRIC, "make storage key: neither ECC nor RSA", err);
@@ -155,7 +159,7 @@ int srk_of_others(struct tpm *t, TPMI_ALG_PUBLIC type, struct handle *ret, struc
         TPM2B_NAME name;
 
         template.publicArea.objectAttributes &= ~TPMA_OBJECT_NODA;
-        return primary(t, &template, ret, &name, err);
+        return owned_key(t, &template, ret, &name, err);
 }
 
 static bool is_named(const TPM2B_NAME *a, const struct tpm_bytes *b) {
@@ -180,7 +184,7 @@ int srk_named(struct tpm *t, const struct tpm_bytes *wanted, struct handle *ret,
         for (unsigned i = 0; i < ARRAY_SIZE(templates); i++) {
                 handle_done(ret);
                 *ret = (struct handle) HANDLE(t);
-                r = primary(t, templates[i], ret, &name, err);
+                r = owned_key(t, templates[i], ret, &name, err);
                 if (r < 0)
                         return r;
                 if (r > 0 && is_named(&name, wanted))

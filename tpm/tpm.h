@@ -81,16 +81,51 @@ struct tpm *tpm_close(struct tpm *t);
 void tpm_set_deadline(unsigned ms);
 DEFINE_CLEANUP(struct tpm *, tpm_close);
 
+/* Hash algorithms that PCRs may be in. Policies know fewer: see base/pcr.h. */
+enum tpm_bank {
+        TPM_BANK_SHA1,
+        TPM_BANK_SHA256,
+        TPM_BANK_SHA384,
+        TPM_BANK_SHA512,
+        TPM_BANK_SM3,
+        TPM_BANK_SHA3_256,
+        TPM_BANK_SHA3_384,
+        TPM_BANK_SHA3_512,
+        TPM_BANKS
+};
+
+/* "sha256" */
+const char *tpm_bank_name(enum tpm_bank bank);
+
+/* Protection against guessing (Part 1, section 19.8). Our keys are exempt from it. */
+struct tpm_lockout {
+        uint32_t counter;   /* failures that are remembered now */
+        uint32_t max_tries; /* with so many it locks */
+        uint32_t interval;  /* seconds until one failure is forgotten; 0: never locks */
+        uint32_t recovery;  /* seconds until lockoutAuth may be tried again; 0: at the next reset */
+};
+
 struct tpm_info {
         char manufacturer[8]; /* four characters, e.g. "IBM" */
         char vendor[20];      /* vendor string, e.g. "SW   TPM" */
         uint32_t firmware[2]; /* versions 1 and 2 */
         bool lockout;         /* TPMA_PERMANENT inLockout */
-        bool sha256_bank;     /* the SHA-256 bank is allocated */
-        bool srk_persistent;  /* a storage key stands at 0x81000001 */
+        struct tpm_lockout guessing;
+        uint32_t banks;      /* bit n: enum tpm_bank n is allocated */
+        bool srk_persistent; /* a storage key stands at 0x81000001 */
+        bool owner_auth;     /* the hierarchy of this name has a password (TPMA_PERMANENT) */
+        bool endorsement_auth;
+        bool lockout_auth;        /* else whoever reaches the TPM ends a lockout, or clears it */
+        bool owner_enabled;       /* the hierarchy is usable since the last start (shEnable) */
+        bool endorsement_enabled; /* ehEnable */
+        bool platform_enabled;    /* phEnable: firmware should have ended it */
+        bool orderly;             /* TPM2_Shutdown came before the last start */
+        uint32_t ek_certificates; /* bit n: there's one of kind n, see tpm/ek.h */
+        bool hcl_report;          /* there's an index where Hyper-V's paravisor puts its report */
 };
 
-/* What stands in the TPM's properties (Part 3, TPM2_GetCapability). Return: 0, or -EIO. */
+/* What stands in the TPM's properties (Part 3, TPM2_GetCapability). Who carries the TPM's traffic
+ * may say anything here. Return: 0, or -EIO. */
 int tpm_info(struct tpm *t, struct tpm_info *ret, struct error *err) _warn_unused_;
 
 /* Reads the PCRs in @mask, in as many commands as the TPM wants (Part 3, TPM2_PCR_Read). Return: 0;
