@@ -7,9 +7,7 @@
 #include "agent/cli.h"
 #include "keys/token.h"
 
-static int read_args(struct cli *cli, struct op_enroll *ret) {
-        const char *pcrs = cli_value(cli, "pcrs");
-
+static int read_args(struct cli *cli, struct op_enroll *ret, struct named_policy *policy) {
         *ret = (struct op_enroll){ .device = cli->arg[0],
                                    .name = cli_value(cli, "name"),
                                    .role = cli_value(cli, "role"),
@@ -29,9 +27,7 @@ static int read_args(struct cli *cli, struct op_enroll *ret) {
                                       "first");
         if (!role_valid(ret->role))
                 return cli_usage(cli, "--role: os or data");
-        if (pcrs && !pcr_mask_parse(pcrs, &ret->pcr_mask))
-                return cli_usage(cli, "--pcrs: numbers from 0 to 23, as in 7 or 0,2,7");
-        return -1;
+        return cli_policy(cli, policy, &ret->policy);
 }
 
 #define WIPE_MAX 16
@@ -63,11 +59,9 @@ static bool confirmed(const struct op_enroll *args) {
 
 static struct json *as_json(const struct op_enroll *args, const struct op_enrolled *e) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *kek = json_new_object();
-        char pcrs[PCR_TEXT_MAX];
 
-        pcr_mask_format(e->pcr_mask, pcrs);
         if (!json_add_string(kek, "name", e->kek) || !json_add_uint(kek, "version", e->version) ||
-            !json_add_bool(kek, "new", e->kek_is_new) || !json_add_string(kek, "pcrs", pcrs) ||
+            !json_add_bool(kek, "new", e->kek_is_new) || !cli_add_policy(kek, &e->policy) ||
             !json_add_string(o, "result", "done") || !json_add_string(o, "name", args->name) ||
             !json_add_string(o, "uuid", e->facts.uuid) ||
             !json_add_string(o, "device", args->device) ||
@@ -91,18 +85,18 @@ static int print_result(const struct cli *cli, const struct op_enroll *args,
                         const struct op_enrolled *e, bool adopted) {
         const char *did = adopted ? "is now also what opens" : "is the new disk on";
         _cleanup_(json_freep) struct json *o = NULL;
-        char pcrs[PCR_TEXT_MAX];
+        char policy[POLICY_TEXT_MAX];
 
         if (cli->json) {
                 o = as_json(args, e);
                 return cli_print_json(!adopted || (o && add_other_key(o, e)) ? TAKE(o) : NULL);
         }
-        pcr_mask_format(e->pcr_mask, pcrs);
+        policy_text(&e->policy, policy);
         cli_say(cli, "  %s %s %s (UUID %s)", args->name, did, args->device, e->facts.uuid);
         cli_say(cli, "  %s, %u-bit key, %u-byte sectors; keyslot %u", e->facts.cipher,
                 e->facts.key_size * 8, e->facts.sector_size, e->slot);
-        cli_say(cli, "  KEK %s v%u%s, sealed to PCR %s", e->kek, e->version,
-                e->kek_is_new ? " (new)" : "", pcrs);
+        cli_say(cli, "  KEK %s v%u%s, sealed to %s", e->kek, e->version,
+                e->kek_is_new ? " (new)" : "", policy);
         return EXIT_DONE;
 }
 
@@ -135,11 +129,12 @@ static int print_plan(const struct cli *cli, const struct op_enroll *args, bool 
 static int run_format(struct cli *cli) {
         const char *wipe = cli_value(cli, "wipe-signature"), *list[WIPE_MAX + 1];
         _cleanup_(freep) char *types = wipe ? strdup(wipe) : NULL;
+        struct named_policy policy;
         struct op_enroll args;
         struct op_enrolled e = { 0 };
         struct refusal why = { 0 };
         struct error err = { 0 };
-        int r = read_args(cli, &args);
+        int r = read_args(cli, &args, &policy);
 
         if (r >= 0)
                 return r;
@@ -161,11 +156,12 @@ static int run_format(struct cli *cli) {
 }
 
 static int run_adopt(struct cli *cli) {
+        struct named_policy policy;
         struct op_enroll args;
         struct op_enrolled e = { 0 };
         struct refusal why = { 0 };
         struct error err = { 0 };
-        int r = read_args(cli, &args);
+        int r = read_args(cli, &args, &policy);
 
         if (r >= 0)
                 return r;
@@ -197,7 +193,7 @@ static const struct cli_option format_options[] = {
         { "name", 'N', "NAME", "what to call the disk, here and in /dev/mapper" },
         { "role", 0, "ROLE", "os or data (data)" },
         { "kek", 0, "NAME", "the KEK that is to protect it (default)" },
-        { "pcrs", 0, "LIST", "PCRs to seal a new KEK to (7)" },
+        CLI_POLICY_OPTIONS,
         { "yes", 'y', NULL, "don't ask" },
         { "wipe-signature", 0, "TYPES", "remove these signatures first, as in ext4,swap" },
         CLI_HEADER_OPTION,
@@ -206,8 +202,8 @@ static const struct cli_option format_options[] = {
 
 const struct cli_verb verb_format = {
         .name = "format",
-        .synopsis = "DEVICE --name=NAME [--role=os|data] [--kek=NAME] [--pcrs=LIST] [--yes] "
-                    "[--wipe-signature=TYPES] [--header=FILE]",
+        .synopsis = "DEVICE --name=NAME [--role=os|data] [--kek=NAME] "
+                    "[--policy=NAME|--pcrs=LIST] [--yes] [--wipe-signature=TYPES] [--header=FILE]",
         .summary = "Make a new encrypted disk on a device that shows no signature",
         .args_min = 1,
         .args_max = 1,
@@ -225,7 +221,7 @@ static const struct cli_option adopt_options[] = {
         CLI_HEADER_OPTION,
         { "role", 0, "ROLE", "os or data (data)" },
         { "kek", 0, "NAME", "the KEK that is to protect it (default)" },
-        { "pcrs", 0, "LIST", "PCRs to seal a new KEK to (7)" },
+        CLI_POLICY_OPTIONS,
         { 0 },
 };
 

@@ -12,6 +12,19 @@ static size_t disks_of(const struct op_status *s, const char *kek) {
         return n;
 }
 
+static bool add_counter(struct json *k, const struct op_counter *c) {
+        _cleanup_(json_freep) struct json *o = json_new_object();
+        char index[16];
+
+        if (c->state == OP_COUNTER_NONE)
+                return true;
+        (void) snprintf(index, sizeof(index), "0x%08x", c->index);
+        return json_add_string(o, "index", index) &&
+               json_add_string(o, "state", op_counter_name(c->state)) &&
+               (c->state == OP_COUNTER_UNKNOWN || json_add_uint(o, "value", c->value)) &&
+               json_add_uint(o, "limit", c->le) && json_add(k, "counter", TAKE(o));
+}
+
 static struct json *list_json(const struct op_status *s) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *keks = json_new_array();
 
@@ -21,26 +34,34 @@ static struct json *list_json(const struct op_status *s) {
                 if (!s->kek[i].has_current)
                         continue;
                 k = cli_kek_json(&s->kek[i]);
-                if (!json_append(keks, k) ||
+                if (!json_append(keks, k) || !add_counter(k, &s->counter[i]) ||
                     !json_add_uint(k, "disks", disks_of(s, s->kek[i].name)))
                         return NULL;
         }
         return json_add(o, "kek", TAKE(keks)) ? TAKE(o) : NULL;
 }
 
+static void counter_cell(struct table *t, const struct op_counter *c) {
+        if (c->state == OP_COUNTER_LIVE)
+                table_cell(t, TONE_GOOD, "%llu of %llu", (unsigned long long) c->value,
+                           (unsigned long long) c->le);
+        else
+                table_cell(t, c->state == OP_COUNTER_NONE ? TONE_FAINT : TONE_BAD, "%s",
+                           op_counter_name(c->state));
+}
+
 static void list_table(const struct cli *cli, const struct op_status *s) {
-        static const char *const heads[] = {
-                "KEK", "VERSION", "PROVIDER", "CREATED", "PCR", "DISKS"
-        };
+        static const char *const heads[] = { "KEK",       "VERSION", "PROVIDER", "CREATED",
+                                             "SEALED TO", "COUNTER", "DISKS" };
         _cleanup_(table_freep) struct table *t = table_new(ARRAY_SIZE(heads), heads);
-        char pcrs[PCR_TEXT_MAX];
+        char policy[POLICY_TEXT_MAX];
 
         for (size_t i = 0; i < s->keks; i++) {
                 const struct kek_record *k = &s->kek[i];
 
                 if (!k->has_current)
                         continue;
-                pcr_mask_format(k->current.steps.step[0].pcr_mask, pcrs);
+                cli_kek_text(&k->current, policy);
                 table_cell(t, TONE_PLAIN, "%s", k->name);
                 if (k->has_staged)
                         table_cell(t, TONE_WARN, "%u, %u staged", k->current.version,
@@ -49,7 +70,8 @@ static void list_table(const struct cli *cli, const struct op_status *s) {
                         table_cell(t, TONE_PLAIN, "%u", k->current.version);
                 table_cell(t, TONE_PLAIN, "tpm");
                 table_cell(t, TONE_PLAIN, "%s", k->current_created);
-                table_cell(t, TONE_PLAIN, "%s", pcrs);
+                table_cell(t, TONE_PLAIN, "%s", policy);
+                counter_cell(t, &s->counter[i]);
                 table_cell(t, TONE_PLAIN, "%zu", disks_of(s, k->name));
         }
         table_print(t, cli);
@@ -63,6 +85,8 @@ static int run(struct cli *cli) {
         if (strcmp(cli->arg[0], "list") != 0)
                 return cli_usage(cli, "kek has no '%s'", cli->arg[0]);
         r = op_status_known(&cli->context, &s, &err);
+        if (r == OUTCOME_DONE)
+                r = op_counters(&cli->context, &s, &err);
         if (r != OUTCOME_DONE)
                 return cli_failed(cli, r, NULL, &err);
         if (cli->json)

@@ -5,11 +5,9 @@
 
 static struct json *as_json(const struct op_reenrolled *e) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *kek = json_new_object();
-        char pcrs[PCR_TEXT_MAX];
 
-        pcr_mask_format(e->pcr_mask, pcrs);
         if (!json_add_string(kek, "name", e->kek) || !json_add_uint(kek, "version", e->version) ||
-            !json_add_bool(kek, "new", e->kek_is_new) || !json_add_string(kek, "pcrs", pcrs) ||
+            !json_add_bool(kek, "new", e->kek_is_new) || !cli_add_policy(kek, &e->policy) ||
             !json_add_string(o, "result", "done") || !json_add_string(o, "name", e->name) ||
             !json_add_string(o, "uuid", e->uuid) || !json_add_string(o, "role", e->role) ||
             !json_add(o, "kek", TAKE(kek)) || !json_add_uint(o, "slot", e->slot) ||
@@ -42,11 +40,12 @@ static int run(struct cli *cli) {
         struct op_reenrolled e = { 0 };
         struct refusal why = { 0 };
         struct error err = { 0 };
-        char pcrs[PCR_TEXT_MAX];
-        int r;
+        char text[POLICY_TEXT_MAX];
+        struct named_policy policy;
+        int r = cli_policy(cli, &policy, &args.policy);
 
-        if (cli_value(cli, "pcrs") && !pcr_mask_parse(cli_value(cli, "pcrs"), &args.pcr_mask))
-                return cli_usage(cli, "--pcrs: numbers from 0 to 23, as in 7 or 0,2,7");
+        if (r >= 0)
+                return r;
         r = cli_owner(cli, true, &owner, &err);
         if (r == 0)
                 r = op_reenroll(&cli->context, &args, &e, &why, &err);
@@ -56,9 +55,9 @@ static int run(struct cli *cli) {
                 return print_plan(cli, &e);
         if (cli->json)
                 return cli_print_json(as_json(&e));
-        pcr_mask_format(e.pcr_mask, pcrs);
-        cli_say(cli, "  %s is sealed to this TPM: KEK %s v%u%s, PCR %s; keyslot %u", e.name, e.kek,
-                e.version, e.kek_is_new ? " (new)" : "", pcrs, e.slot);
+        policy_text(&e.policy, text);
+        cli_say(cli, "  %s is sealed to this TPM: KEK %s v%u%s, %s; keyslot %u", e.name, e.kek,
+                e.version, e.kek_is_new ? " (new)" : "", text, e.slot);
         if (e.old_slot < LUKS_SLOTS_MAX)
                 cli_say(cli, "  The keyslot of before, %u, is gone.", e.old_slot);
         cli_say(cli, "  Keyslot %u, which your key opened, stays.", e.owner_slot);
@@ -67,15 +66,15 @@ static int run(struct cli *cli) {
 
 static const struct cli_option options[] = {
         CLI_OWNER_OPTIONS,
-        { "pcrs", 0, "LIST", "PCRs to seal a new version of its KEK to (as before)" },
+        CLI_POLICY_OPTIONS,
         CLI_HEADER_OPTION,
         { 0 },
 };
 
 const struct cli_verb verb_enroll = {
         .name = "enroll",
-        .synopsis = "DEVICE|NAME [--recovery-key-file=FILE|--key=FILE] [--pcrs=LIST] "
-                    "[--header=FILE]",
+        .synopsis = "DEVICE|NAME [--recovery-key-file=FILE|--key=FILE] "
+                    "[--policy=NAME|--pcrs=LIST] [--header=FILE]",
         .summary = "Seal a disk of diskseal anew to this TPM, with a key of its owner",
         .args_min = 1,
         .args_max = 1,

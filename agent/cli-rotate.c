@@ -41,6 +41,8 @@ static struct json *as_json(const struct cli *cli, const struct op_rotated *r) {
             !json_add_string(o, "result", cli->dry_run ? "would-do" : "done") ||
             !json_add_string(o, "kek", r->kek) || !json_add_uint(o, "from", r->from) ||
             !json_add_uint(o, "to", r->to) || !json_add_bool(o, "resumed", r->resumed) ||
+            !cli_add_policy(o, &r->policy) ||
+            (r->counter && !json_add_uint(o, "counter", r->counter)) ||
             !json_add(o, "disks", TAKE(disks)))
                 return NULL;
         return TAKE(o);
@@ -63,14 +65,14 @@ static int status_of(const struct op_rotated *r) {
 static void print_plan(const struct cli *cli, const struct op_rotated *r) {
         static const char *const words[] = { "add to its token", "prove that it opens with",
                                              "leave nothing in its token but" };
-        char pcrs[PCR_TEXT_MAX];
+        char policy[POLICY_TEXT_MAX];
         unsigned step = 1;
 
-        pcr_mask_format(r->pcr_mask, pcrs);
+        policy_text(&r->policy, policy);
         cli_say(cli, "would do, in this order:");
         if (!r->resumed)
-                cli_say(cli, "  %u  create KEK %s v%u in the TPM, sealed to PCR %s", step++, r->kek,
-                        r->to, pcrs);
+                cli_say(cli, "  %u  create KEK %s v%u in the TPM, sealed to %s", step++, r->kek,
+                        r->to, policy);
         for (size_t stage = 0; stage < ARRAY_SIZE(words); stage++)
                 for (size_t i = 0; i < r->count; i++)
                         if (r->disks[i].what == ROTATED_PENDING)
@@ -99,6 +101,14 @@ static void print_counts(const struct cli *cli, const struct op_rotated *r) {
                                 "diskseal rotate again once that is mended.\n",
                                 d->known.name, reason(d));
         }
+        if (r->counter)
+                cli_say(cli, "  retired  v%u: the TPM unseals it no more, also from an old header",
+                        r->from);
+        else if (r->from && done > 0)
+                cli_say(cli,
+                        "  v%u still unseals, since not every disk has v%u: rotate again when "
+                        "all are here",
+                        r->from, r->to);
         cli_say(cli, "No keyslot and no data was read or written. Open disks stayed open.");
 }
 
@@ -106,37 +116,45 @@ static void stop(int signal) {
         op_stop = signal;
 }
 
+void cli_catch_stop(void) {
+        const struct sigaction action = { .sa_handler = stop };
+
+        (void) sigaction(SIGINT, &action, NULL);
+        (void) sigaction(SIGTERM, &action, NULL);
+}
+
+int cli_print_rotated(const struct cli *cli, const struct op_rotated *r) {
+        char policy[POLICY_TEXT_MAX];
+        int e;
+
+        if (cli->json) {
+                e = cli_print_json(as_json(cli, r));
+                return e == EXIT_DONE ? status_of(r) : e;
+        }
+        if (cli->dry_run) {
+                print_plan(cli, r);
+                return EXIT_DONE;
+        }
+        policy_text(&r->policy, policy);
+        cli_say(cli, "  KEK %s v%u -> v%u, %zu disk%s, %s%s", r->kek, r->from, r->to, r->count,
+                r->count == 1 ? "" : "s", policy,
+                r->resumed ? " (finishing an interrupted rotation)" : "");
+        print_counts(cli, r);
+        return status_of(r);
+}
+
 static int run(struct cli *cli) {
         const char *kek = cli_value(cli, "kek") ? cli_value(cli, "kek") : KEK_DEFAULT;
         _cleanup_(op_rotated_done) struct op_rotated r = { 0 };
-        const struct sigaction action = { .sa_handler = stop };
         struct refusal why = { 0 };
         struct error err = { 0 };
-        char pcrs[PCR_TEXT_MAX];
         int e;
 
         if (!name_valid(kek))
                 return cli_usage(cli, "--kek: '%s' can't name a KEK", kek);
-        (void) sigaction(SIGINT, &action, NULL);
-        (void) sigaction(SIGTERM, &action, NULL);
-
-        e = op_rotate(&cli->context, kek, &r, &why, &err);
-        if (e != OUTCOME_DONE)
-                return cli_failed(cli, e, &why, &err);
-        if (cli->json) {
-                e = cli_print_json(as_json(cli, &r));
-                return e == EXIT_DONE ? status_of(&r) : e;
-        }
-        if (cli->dry_run) {
-                print_plan(cli, &r);
-                return EXIT_DONE;
-        }
-        pcr_mask_format(r.pcr_mask, pcrs);
-        cli_say(cli, "  KEK %s v%u -> v%u, %zu disk%s, PCR %s%s", r.kek, r.from, r.to, r.count,
-                r.count == 1 ? "" : "s", pcrs,
-                r.resumed ? " (finishing an interrupted rotation)" : "");
-        print_counts(cli, &r);
-        return status_of(&r);
+        cli_catch_stop();
+        e = op_rotate(&cli->context, &(struct op_rotate){ .kek = kek }, &r, &why, &err);
+        return e == OUTCOME_DONE ? cli_print_rotated(cli, &r) : cli_failed(cli, e, &why, &err);
 }
 
 static const struct cli_option options[] = {

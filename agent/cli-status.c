@@ -67,14 +67,18 @@ static struct json *disk_json(const struct op_status_disk *d) {
 
 struct json *cli_kek_json(const struct kek_record *k) {
         _cleanup_(json_freep) struct json *o = json_new_object();
-        char pcrs[PCR_TEXT_MAX];
+        struct policy policy = { 0 };
+        const char *finding =
+                policy_of_steps(&k->current.steps, &policy) ? policy_finding(&policy) : NULL;
 
-        pcr_mask_format(k->current.steps.step[0].pcr_mask, pcrs);
         if (!json_add_string(o, "name", k->name) ||
             !json_add_uint(o, "version", k->current.version) ||
             (k->has_staged && !json_add_uint(o, "staged", k->staged.version)) ||
             !json_add_string(o, "provider", "tpm") ||
-            !json_add_string(o, "created", k->current_created) || !json_add_string(o, "pcrs", pcrs))
+            !json_add_string(o, "created", k->current_created) ||
+            !cli_add_kek_policy(o, &k->current) ||
+            (k->policy[0] && !json_add_string(o, "policy", k->policy)) ||
+            (finding && !json_add_string(o, "finding", finding)))
                 return NULL;
         return TAKE(o);
 }
@@ -153,7 +157,7 @@ static struct json *as_json(const struct op_status *s) {
 }
 
 static void print_head(const struct cli *cli, const struct op_status *s) {
-        char pcrs[PCR_TEXT_MAX];
+        char policy[POLICY_TEXT_MAX];
 
         if (s->tpm_present)
                 cli_say(cli, "  TPM %s %s; %s%s", s->tpm.manufacturer, s->tpm.vendor, s->place_text,
@@ -165,10 +169,29 @@ static void print_head(const struct cli *cli, const struct op_status *s) {
 
                 if (!k->has_current)
                         continue;
-                pcr_mask_format(k->current.steps.step[0].pcr_mask, pcrs);
-                cli_say(cli, "  KEK %s v%u, made %s, sealed to PCR %s%s", k->name,
-                        k->current.version, k->current_created, pcrs,
+                cli_kek_text(&k->current, policy);
+                cli_say(cli, "  KEK %s v%u, made %s, sealed to %s%s", k->name, k->current.version,
+                        k->current_created, policy,
                         k->has_staged ? "; a rotation was interrupted: run diskseal rotate" : "");
+        }
+}
+
+/* What its policy doesn't see, and what nobody can do for the owner. */
+static void print_findings(const struct cli *cli, const struct op_status *s) {
+        for (size_t i = 0; i < s->keks; i++) {
+                const struct kek_record *k = &s->kek[i];
+                struct policy policy;
+
+                if (!k->has_current || !policy_of_steps(&k->current.steps, &policy))
+                        continue;
+                if (policy_finding(&policy))
+                        cli_say(cli, "  ! KEK %s: %s.   diskseal policy show", k->name,
+                                policy_finding(&policy));
+                if (policy.pin)
+                        cli_say(cli,
+                                "  ! KEK %s has a PIN: nobody but you can rotate it.   "
+                                "diskseal rotate --kek %s",
+                                k->name, k->name);
         }
 }
 
@@ -266,6 +289,7 @@ static int run(struct cli *cli) {
                 putchar('\n');
                 for (size_t i = 0; i < s.disks; i++)
                         say_findings(&s.disk[i]);
+                print_findings(cli, &s);
         }
         return EXIT_DONE;
 }

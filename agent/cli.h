@@ -83,6 +83,21 @@ struct cli_subverb {
  * nameless one. */
 int cli_subverb(struct cli *cli, const struct cli_subverb *all);
 
+#define CLI_POLICY_OPTIONS                                                                         \
+        { "policy", 0, "NAME", "the policy to seal a new KEK under (default)" }, {                 \
+                "pcrs", 0, "LIST", "or just PCRs, as they are now"                                 \
+        }
+
+/* --policy and --pcrs. @ret_given: @ret, or NULL where neither stood there. Return: -1 to go on,
+ * else the exit status. */
+int cli_policy(struct cli *cli, struct named_policy *ret, const struct named_policy **ret_given);
+/* The PCRs of a policy, as "4,7". */
+void cli_pcrs(const struct policy *policy, char ret[PCR_TEXT_MAX]);
+bool cli_add_policy(struct json *o, const struct policy *policy);
+bool cli_add_kek_policy(struct json *o, const struct kek *kek);
+/* For people, what it's sealed to. */
+void cli_kek_text(const struct kek *kek, char ret[POLICY_TEXT_MAX]);
+
 /* --slot. Return: its number; -1 where it wasn't given; -2 where it's none. */
 int cli_slot(const struct cli *cli);
 
@@ -102,6 +117,19 @@ int cli_usage(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
 void cli_say(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
 /* Prints @json, which it frees. NULL: out of memory. Return: an exit status. */
 int cli_print_json(struct json *json);
+
+/* What became of a rotation. Return: an exit status. */
+int cli_print_rotated(const struct cli *cli, const struct op_rotated *r);
+/* From here on a signal stops the operation where it's safe: it returns -EINTR. */
+void cli_catch_stop(void);
+
+/* Of the verb policy. */
+int cli_policy_sign(struct cli *cli);
+int cli_policy_check(struct cli *cli);
+int cli_policy_predict(struct cli *cli);
+/* What --uki and the like say. @ret_given: whether any of them stood there. Return: -1 to go on,
+ * else the exit status. */
+int cli_next_boot(struct cli *cli, struct op_next_boot *ret, bool *ret_given);
 
 /* One KEK as status and kek list show it. */
 struct json *cli_kek_json(const struct kek_record *k);

@@ -4,11 +4,38 @@
 #include <errno.h>
 #include <ini.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 
 #define CONFIG_MAX (64 * 1024)
+
+static bool take_text(const char *value, char *ret, size_t size) {
+        return (size_t) snprintf(ret, size, "%s", value) < size;
+}
+
+/* Seconds for a command of the TPM. */
+static bool take_deadline(const char *value) {
+        char *end;
+        unsigned long n = strtoul(value, &end, 10);
+
+        if (end == value || *end || n < 1 || n > 600)
+                return false;
+        tpm_set_deadline((unsigned) n * 1000);
+        return true;
+}
+
+/* Of the owner's range (TCG Registry of Reserved TPM 2.0 Handles and Localities). */
+static bool take_index(const char *value, uint32_t *ret) {
+        char *end;
+        unsigned long n = strtoul(value, &end, 0);
+
+        if (end == value || *end || n < 0x01800000 || n > 0x01bfffff)
+                return false;
+        *ret = (uint32_t) n;
+        return true;
+}
 
 /* inih's callback: 1 where the line is understood. */
 static int take(void *user, const char *section, const char *name, const char *value) {
@@ -17,16 +44,17 @@ static int take(void *user, const char *section, const char *name, const char *v
         if (strcmp(section, "TPM") != 0)
                 return 0;
         /* An empty one would switch the check off, and look as if it were on. */
-        if (strcmp(name, "EKRoots") == 0 && value[0] == '/' &&
-            strlen(value) < sizeof(c->ek_roots)) {
-                (void) snprintf(c->ek_roots, sizeof(c->ek_roots), "%s", value);
-                return 1;
-        }
-        if (strcmp(name, "TCTI") != 0 || strlen(value) >= sizeof(c->tcti))
-                return 0;
-        if (!c->tcti[0])
-                (void) snprintf(c->tcti, sizeof(c->tcti), "%s", value);
-        return 1;
+        if (strcmp(name, "EKRoots") == 0)
+                return value[0] == '/' && take_text(value, c->ek_roots, sizeof(c->ek_roots));
+        if (strcmp(name, "TCTI") == 0)
+                return c->tcti[0] || take_text(value, c->tcti, sizeof(c->tcti));
+        if (strcmp(name, "EventLog") == 0)
+                return take_text(value, c->event_log, sizeof(c->event_log));
+        if (strcmp(name, "Deadline") == 0)
+                return take_deadline(value);
+        if (strcmp(name, "CounterIndex") == 0)
+                return take_index(value, &c->counter_index);
+        return 0;
 }
 
 int config_read(struct context *c, struct error *err) {

@@ -5,14 +5,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "agent/kek-policy.h"
 #include "base/file.h"
-#include "keys/store.h"
 
 void context_done(struct context *c) {
         context_release_tpm(c);
         while (c->open > 0)
                 secret_free(c->opened[--c->open].key);
+        c->factor_input = secret_free(c->factor_input);
         close_fdp(&c->lock_fd);
+}
+
+struct context context_like(const struct context *c) {
+        struct context like = *c;
+
+        like.tpm = NULL;
+        like.open = 0;
+        like.factor_input = NULL;
+        like.lock_fd = -1;
+        return like;
 }
 
 int context_tpm(struct context *c, struct error *err) {
@@ -34,9 +45,8 @@ int context_keep(struct context *c, const struct kek *kek, struct secret *key, s
         return 0;
 }
 
-/* The PCRs of a KEK's record; 0 where there's none that can be read. */
-static int recorded_mask(const struct context *c, const char *name, uint32_t *ret,
-                         struct error *err) {
+int context_record(const struct context *c, const char *name, struct kek_record **ret,
+                   struct error *err) {
         _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
         char folder[300];
         int r;
@@ -45,56 +55,13 @@ static int recorded_mask(const struct context *c, const char *name, uint32_t *re
                 return error_nomem(err);
         context_store(c, folder);
         r = store_read(folder, name, record, err);
-        if (r < 0 && r != -ENOENT && r != -EBADMSG)
+        if (r == -ENOENT) {
+                *err = (struct error){ 0 };
+                (void) snprintf(record->name, sizeof(record->name), "%s", name);
+        } else if (r < 0)
                 return r;
-        *ret = r == 0 && record->has_current ? record->current.steps.step[0].pcr_mask : 0;
-        *err = (struct error){ 0 };
+        *ret = TAKE(record);
         return 0;
-}
-
-/* Those of any KEK that's recorded: @mask itself if one has that, 0 if there's no record. */
-static int any_mask(const struct context *c, uint32_t mask, uint32_t *ret, struct error *err) {
-        char folder[300], **names = NULL;
-        size_t count = 0;
-        int r;
-
-        context_store(c, folder);
-        r = store_names(folder, &names, &count, err);
-        for (size_t i = 0; r == 0 && i < count && *ret != mask; i++) {
-                uint32_t one;
-
-                r = recorded_mask(c, names[i], &one, err);
-                if (r == 0 && one)
-                        *ret = one;
-        }
-        store_names_free(names, count);
-        return r;
-}
-
-/* Which PCRs a KEK must be sealed to never comes from the disk: somebody who can seal to this TPM
- * would choose ones that say nothing. It's what was recorded when the KEK was made here; of one
- * that isn't recorded what the user says, else what other KEKs here are sealed to; and where
- * nothing is recorded, no less than the default. */
-static int check_policy(const struct context *c, const char *subject, const struct kek *kek,
-                        struct refusal *why, struct error *err) {
-        uint32_t mask = kek->steps.step[0].pcr_mask, must = 0;
-        char has[PCR_TEXT_MAX], wanted[PCR_TEXT_MAX];
-        int r = recorded_mask(c, kek->name, &must, err);
-
-        if (r == 0 && !must)
-                must = c->policy;
-        if (r == 0 && !must)
-                r = any_mask(c, mask, &must, err);
-        if (r < 0)
-                return r;
-        if (must ? mask == must : (mask & PCRS_DEFAULT) == PCRS_DEFAULT)
-                return OUTCOME_DONE;
-        pcr_mask_format(mask, has);
-        pcr_mask_format(must ? must : PCRS_DEFAULT, wanted);
-        return refusal_set(why, REFUSAL_POLICY,
-                           "%s stays locked: KEK %s v%u is sealed to PCR %s, not to this machine's "
-                           "policy, PCR %s",
-                           subject, kek->name, kek->version, has, wanted);
 }
 
 int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
@@ -106,24 +73,62 @@ int context_kek(struct context *c, const char *subject, const struct kek *kek, s
                         *ret = c->opened[i].key;
                         return OUTCOME_DONE;
                 }
-        r = check_policy(c, subject, kek, why, err);
+        r = kek_policy_check(c, subject, kek, why, err);
         return r == OUTCOME_DONE ? context_kek_made(c, subject, kek, ret, why, err) : r;
+}
+
+/* What the dictionary attack protection of the TPM still allows. */
+static void add_tries_left(struct context *c, struct refusal *why) {
+        struct tpm_info info;
+        struct error ignored = { 0 };
+
+        if (tpm_info(c->tpm, &info, &ignored) < 0 ||
+            info.guessing.counter >= info.guessing.max_tries)
+                return;
+        refusal_detail(why, "the TPM takes %u more wrong ones before it locks itself for a while",
+                       info.guessing.max_tries - info.guessing.counter);
+}
+
+/* Where the counter isn't what it was, the TPM can't tell whether it's for that version that it's
+ * beyond; our record can. */
+static int refuse_version(struct context *c, const char *subject, const struct kek *kek,
+                          int verdict, const struct kek_refusal *reason, struct refusal *why) {
+        _cleanup_(freep) struct kek_record *record = NULL;
+        struct error ignored = { 0 };
+
+        refuse_kek(why, subject, kek, verdict, reason);
+        if (why->kind == REFUSAL_COUNTER && context_record(c, kek->name, &record, &ignored) == 0 &&
+            record->has_current && record->current.version > kek->version) {
+                refusal_set(why, REFUSAL_RETIRED,
+                            "%s stays locked: KEK %s v%u was retired here: the current one is v%u",
+                            subject, kek->name, kek->version, record->current.version);
+                refusal_detail(why, "its counter in the TPM: %s", reason->tpm.text);
+        }
+        if (why->kind == REFUSAL_WRONG_PIN)
+                add_tries_left(c, why);
+        return OUTCOME_REFUSED;
 }
 
 int context_kek_made(struct context *c, const char *subject, const struct kek *kek,
                      struct secret **ret, struct refusal *why, struct error *err) {
+        struct signature signature;
         struct kek_refusal reason = { 0 };
+        struct kek_means means = { 0 };
         struct secret *key = NULL;
         int r;
 
-        r = context_tpm(c, err);
-        if (r < 0)
+        r = kek_policy_factor(c, subject, kek, &means.factor_input, why, err);
+        if (r != OUTCOME_DONE)
                 return r;
-        r = kek_open(c->tpm, kek, &key, &reason, err);
+        if ((r = context_tpm(c, err)) < 0 ||
+            (r = kek_policy_signature(c, kek, &signature, err)) < 0)
+                return r;
+        means.signature = r > 0 ? &signature : NULL;
+        r = kek_open(c->tpm, kek, &means, &key, &reason, err);
         if (r < 0)
                 return r;
         if (r != KEK_OPEN)
-                return refuse_kek(why, subject, kek, r, &reason);
+                return refuse_version(c, subject, kek, r, &reason, why);
         r = context_keep(c, kek, key, err);
         if (r < 0)
                 return r;

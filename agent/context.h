@@ -5,9 +5,11 @@
 #include <stdint.h>
 
 #include "agent/refusal.h"
+#include "agent/second-factor.h"
 #include "base/error.h"
 #include "base/secret.h"
 #include "keys/kek.h"
+#include "keys/store.h"
 #include "tpm/tpm.h"
 
 /* What an operation works with. One for each run; everything in it is released by context_done().
@@ -16,13 +18,19 @@
 #define KEKS_OPEN_MAX 16
 #define PCRS_DEFAULT (1u << 7)
 
+struct named_policy;
+
 struct context {
         char tcti[256]; /* empty: the default */
         char state_dir[256];
         char config_dir[256];
-        char ek_roots[256]; /* trusted to certify TPMs; empty: nothing is checked */
+        char event_log[256];    /* of the firmware; empty: the kernel's */
+        uint32_t counter_index; /* where to begin to look for a free NV index; 0: the default */
+        char ek_roots[256];     /* trusted to certify TPMs; empty: nothing is checked */
         bool dry_run;
-        uint32_t policy; /* PCRs that the user says a KEK is sealed to; 0: as it's recorded */
+        const struct named_policy
+                *policy;      /* that the user says a KEK has; NULL: as it's recorded */
+        const char *pin_file; /* where a PIN is; NULL: ask, where there's a terminal */
 
         struct tpm *tpm; /* connected when first needed */
         /* KEKs that were unsealed or made in this run: none is unsealed twice. */
@@ -31,13 +39,17 @@ struct context {
                 struct kek kek;
                 struct secret *key;
         } opened[KEKS_OPEN_MAX];
-        int lock_fd; /* -1 unless context_lock() was called */
+        struct secret *factor_input;        /* what was last got as second factor … */
+        struct factor_source factor_source; /* … and from where */
+        int lock_fd;                        /* -1 unless context_lock() was called */
 };
 
 #define CONTEXT_INIT                                                                               \
         { .lock_fd = -1 }
 
 void context_done(struct context *c);
+/* A new one with the same settings: nothing that this run has in memory is in it. */
+struct context context_like(const struct context *c);
 
 /* Connects where it isn't yet. The TPM stays locked against others until context_release_tpm(). */
 int context_tpm(struct context *c, struct error *err) _warn_unused_;
@@ -55,6 +67,11 @@ int context_kek_made(struct context *c, const char *subject, const struct kek *k
 /* Gives the context a KEK that this run made; owned by it from then on, also on failure. */
 int context_keep(struct context *c, const struct kek *kek, struct secret *key,
                  struct error *err) _warn_unused_;
+
+/* What this machine knows of the KEK, for free(): where that's nothing, a record with its name
+ * alone. Return: 0; -EBADMSG where it's damaged; or another fault. */
+int context_record(const struct context *c, const char *name, struct kek_record **ret,
+                   struct error *err) _warn_unused_;
 
 /* One change at a time for each state folder: waits for the others. Held until context_done(). */
 int context_lock(struct context *c, struct error *err) _warn_unused_;

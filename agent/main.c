@@ -22,6 +22,7 @@ static const struct cli_option globals[] = {
         { "tcti", 0, "T", "TPM to use, as in tpm2-tss (swtpm:path=…); also DISKSEAL_TCTI" },
         { "state-dir", 0, "D", "where disks and KEKs are recorded (" STATE_DIR ")" },
         { "config-dir", 0, "D", "where agent.conf is (" CONFIG_DIR ")" },
+        { "pin-file", 0, "FILE", "the PIN, where a policy wants one; - for standard input" },
         { "json", 0, NULL, "print one JSON object and nothing else" },
         { "dry-run", 'n', NULL, "say what would be done; change nothing" },
         { "quiet", 'q', NULL, "print no more than errors" },
@@ -82,6 +83,8 @@ static int take_global(struct cli *cli, unsigned index, const char *value) {
                 fits = copy_path(cli->context.state_dir, sizeof(cli->context.state_dir), value);
         else if (strcmp(name, "config-dir") == 0)
                 fits = copy_path(cli->context.config_dir, sizeof(cli->context.config_dir), value);
+        else if (strcmp(name, "pin-file") == 0)
+                cli->context.pin_file = value;
         else if (strcmp(name, "json") == 0)
                 cli->json = true;
         else if (strcmp(name, "dry-run") == 0)

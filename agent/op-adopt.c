@@ -238,7 +238,7 @@ static int adopt_again(struct enroll *w) {
         w->ret->slot = w->disk.token->slot;
         (void) snprintf(w->ret->kek, sizeof(w->ret->kek), "%s", e->kek.name);
         w->ret->version = e->kek.version;
-        w->ret->pcr_mask = e->kek.steps.step[0].pcr_mask;
+        (void) policy_of_steps(&e->kek.steps, &w->ret->policy);
         return w->c->dry_run ? OUTCOME_DONE : enroll_record(w, w->disk.luks);
 }
 
@@ -268,7 +268,7 @@ int op_adopt(struct context *c, const struct op_enroll *args, struct op_enrolled
         };
         int r;
 
-        c->policy = args->pcr_mask;
+        c->policy = args->policy;
         r = prepare(&w);
         if (r == OUTCOME_DONE)
                 r = w.disk.token ? adopt_again(&w) : adopt_first(&w);

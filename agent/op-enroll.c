@@ -38,7 +38,7 @@ int enroll_begin(struct enroll *w) {
 int enroll_open_kek(struct enroll *w) {
         int r;
 
-        w->kek = (struct op_kek){ .name = w->args->kek, .pcr_mask = w->args->pcr_mask };
+        w->kek = (struct op_kek){ .name = w->args->kek, .policy = w->args->policy };
         r = op_kek_current(w->c, &w->kek, w->why, w->err);
         context_release_tpm(w->c);
         return r;
@@ -74,7 +74,7 @@ int enroll_write(struct enroll *w) {
                 return r;
         (void) snprintf(w->ret->kek, sizeof(w->ret->kek), "%s", w->kek.kek.name);
         w->ret->version = w->kek.kek.version;
-        w->ret->pcr_mask = w->kek.pcr_mask;
+        (void) policy_of_steps(&w->kek.kek.steps, &w->ret->policy);
         w->ret->kek_is_new = w->kek.is_new;
         return OUTCOME_DONE;
 }

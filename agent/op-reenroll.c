@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "agent/change.h"
+#include "agent/kek-policy.h"
 #include "agent/op.h"
-#include "keys/store.h"
 
 struct work {
         struct change w;
@@ -26,19 +26,20 @@ static uint32_t newer(uint32_t version, uint32_t than) {
 /* A version above all that this disk and this machine know, in the place of one that this TPM
  * doesn't open: other disks that have that one stay with it until they are enrolled, too. */
 static int replace_kek(struct work *k) {
-        _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
+        _cleanup_(freep) struct kek_record *record = NULL;
         const struct token *t = k->w.disk.token;
-        struct context *c = k->w.c;
+        struct named_policy policy;
         uint32_t version = 0;
-        char folder[300];
-        int r;
+        int r = context_record(k->w.c, k->kek.name, &record, k->w.err);
 
-        if (!record)
-                return error_nomem(k->w.err);
-        context_store(c, folder);
-        r = store_read(folder, k->kek.name, record, k->w.err);
-        if (r < 0 && r != -ENOENT)
+        if (r < 0)
                 return r;
+        if (!k->kek.policy) {
+                r = kek_policy_next(k->w.c, record, &t->entry[0].kek, &policy, k->w.why, k->w.err);
+                if (r != OUTCOME_DONE)
+                        return r;
+        } else
+                policy = *k->kek.policy;
         if (record->has_current)
                 version = newer(version, record->current.version);
         if (record->has_staged)
@@ -48,33 +49,31 @@ static int replace_kek(struct work *k) {
                         version = newer(version, t->entry[i].kek.version);
         if (version == KEK_VERSION_MAX)
                 return error_set(k->w.err, -EOVERFLOW, "KEK %s has no versions left", k->kek.name);
-
-        r = op_kek_make(c, &k->kek, version + 1, k->w.why, k->w.err);
-        if (r != OUTCOME_DONE)
-                return r;
-        k->kek.is_new = true;
-        *record = (struct kek_record){ .has_current = true, .current = k->kek.kek };
-        (void) snprintf(record->name, sizeof(record->name), "%s", k->kek.name);
-        time_text(record->current_created);
-        return store_write(folder, record, k->w.err);
+        k->kek.policy = &policy;
+        r = op_kek_new(k->w.c, &k->kek, version + 1, k->w.why, k->w.err);
+        k->kek.policy = NULL;
+        return r;
 }
 
 /* The KEK as this TPM opens it now, else a new version of it: the owner's key was shown before. */
 static int open_kek(struct work *k) {
+        static const enum refusal_kind final[] = { REFUSAL_TPM_LOCKOUT,   REFUSAL_POLICY_DIFFERS,
+                                                   REFUSAL_UNMEASURED,    REFUSAL_NO_POLICY,
+                                                   REFUSAL_SECOND_FACTOR, REFUSAL_EK };
         const struct kek *old = &k->w.disk.token->entry[0].kek;
-        struct refusal ignored = { 0 };
+        struct refusal why = { 0 };
         int r;
 
-        k->kek = (struct op_kek){ .name = old->name, .pcr_mask = k->args->pcr_mask };
-        r = op_kek_current(k->w.c, &k->kek, &ignored, k->w.err);
-        if (r == OUTCOME_REFUSED && ignored.kind != REFUSAL_TPM_LOCKOUT &&
-            ignored.kind != REFUSAL_POLICY_DIFFERS && ignored.kind != REFUSAL_UNMEASURED &&
-            ignored.kind != REFUSAL_EK) {
-                if (!k->kek.pcr_mask)
-                        k->kek.pcr_mask = old->steps.step[0].pcr_mask;
+        k->kek = (struct op_kek){ .name = old->name, .policy = k->args->policy };
+        r = op_kek_current(k->w.c, &k->kek, &why, k->w.err);
+        for (size_t i = 0; i < ARRAY_SIZE(final); i++)
+                if (r == OUTCOME_REFUSED && why.kind == final[i]) {
+                        *k->w.why = why;
+                        context_release_tpm(k->w.c);
+                        return r;
+                }
+        if (r == OUTCOME_REFUSED)
                 r = replace_kek(k);
-        } else if (r == OUTCOME_REFUSED)
-                *k->w.why = ignored;
         context_release_tpm(k->w.c);
         return r;
 }
@@ -153,7 +152,7 @@ static int write_all(struct work *k) {
         (void) snprintf(k->ret->kek, sizeof(k->ret->kek), "%s", k->kek.kek.name);
         k->ret->version = k->kek.kek.version;
         k->ret->kek_is_new = k->kek.is_new;
-        k->ret->pcr_mask = k->kek.pcr_mask;
+        (void) policy_of_steps(&k->kek.kek.steps, &k->ret->policy);
         r = drop_old(k);
         return r < 0 ? r : record(k);
 }

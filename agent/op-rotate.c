@@ -6,10 +6,10 @@
 #include <time.h>
 
 #include "agent/disk.h"
+#include "agent/kek-policy.h"
 #include "agent/op.h"
 #include "agent/rotate-disk.h"
 #include "base/crypto.h"
-#include "keys/store.h"
 
 /* What the survey found of one disk, and what the run does with it. */
 struct candidate {
@@ -23,8 +23,9 @@ struct candidate {
 
 struct rotation {
         struct context *c;
+        const struct op_rotate *args;
         struct op_rotated *ret;
-        struct kek_record record;
+        struct kek_record *record;
         struct candidate *candidates;
         bool has_target;
         struct kek target;
@@ -34,6 +35,7 @@ struct rotation {
 };
 
 static void rotation_done(struct rotation *r) {
+        free(r->record);
         free(r->candidates);
 }
 
@@ -111,23 +113,11 @@ static int survey(struct rotation *r, const char *kek) {
         return 0;
 }
 
-static int read_record(struct rotation *r, const char *kek) {
-        char folder[300];
-        int e;
-
-        context_store(r->c, folder);
-        e = store_read(folder, kek, &r->record, r->err);
-        if (e < 0 && e != -ENOENT)
-                return e;
-        (void) snprintf(r->record.name, sizeof(r->record.name), "%s", kek);
-        return 0;
-}
-
 /* The version that an interrupted rotation was on the way to: as recorded, or, where the record was
  * lost, the newer of two that stand on a disk. */
 static void find_target(struct rotation *r) {
-        if (r->record.has_staged) {
-                r->target = r->record.staged;
+        if (r->record->has_staged) {
+                r->target = r->record->staged;
                 r->has_target = true;
                 return;
         }
@@ -143,10 +133,10 @@ static void find_target(struct rotation *r) {
 }
 
 static uint32_t newest_version(const struct rotation *r) {
-        uint32_t newest = r->record.has_current ? r->record.current.version : 0;
+        uint32_t newest = r->record->has_current ? r->record->current.version : 0;
 
-        if (r->record.has_staged && r->record.staged.version > newest)
-                newest = r->record.staged.version;
+        if (r->record->has_staged && r->record->staged.version > newest)
+                newest = r->record->staged.version;
         for (size_t i = 0; i < r->ret->count; i++)
                 if (r->ret->disks[i].version > newest)
                         newest = r->ret->disks[i].version;
@@ -242,42 +232,113 @@ static int write_record(struct rotation *r) {
         char folder[300];
 
         context_store(r->c, folder);
-        return store_write(folder, &r->record, r->err);
+        return store_write(folder, r->record, r->err);
 }
 
-static uint32_t policy_mask(const struct rotation *r) {
-        if (r->record.has_current)
-                return r->record.current.steps.step[0].pcr_mask;
+/* The version that the next one follows: one that opened, with a counter if there's such a one. */
+static const struct candidate *predecessor(const struct rotation *r) {
+        const struct candidate *found = NULL;
+
+        for (size_t i = 0; i < r->ret->count; i++) {
+                const struct candidate *d = &r->candidates[i];
+
+                if (d->live && (!found || (!found->live->has_counter && d->live->has_counter)))
+                        found = d;
+        }
+        return found;
+}
+
+static void raise_le(const struct kek *kek, uint64_t *ret) {
+        const struct step *s = kek_counter(kek);
+
+        if (s && s->nv.le > *ret)
+                *ret = s->nv.le;
+}
+
+/* The highest value of the counter that any version allows that is known here. */
+static uint64_t highest_le(const struct rotation *r) {
+        uint64_t le = 0;
+
+        if (r->record->has_current)
+                raise_le(&r->record->current, &le);
+        if (r->record->has_staged)
+                raise_le(&r->record->staged, &le);
+        for (size_t i = 0; i < r->ret->count; i++)
+                for (unsigned k = 0; k < r->candidates[i].keks; k++)
+                        raise_le(&r->candidates[i].kek[k], &le);
+        return le;
+}
+
+/* What the KEK has now: as recorded, else as the first disk has it. */
+static const struct kek *any_version(const struct rotation *r) {
+        if (r->record->has_current)
+                return &r->record->current;
         for (size_t i = 0; i < r->ret->count; i++)
                 if (r->candidates[i].keks > 0)
-                        return r->candidates[i].kek[0].steps.step[0].pcr_mask;
-        return PCRS_DEFAULT;
+                        return &r->candidates[i].kek[0];
+        return NULL;
+}
+
+static int next_policy(const struct rotation *r, struct named_policy *ret) {
+        if (r->args->policy) {
+                *ret = *r->args->policy;
+                return OUTCOME_DONE;
+        }
+        return kek_policy_next(r->c, r->record, any_version(r), ret, r->why, r->err);
 }
 
 static int seal(struct rotation *r) {
-        struct op_kek k = { .name = r->ret->kek, .pcr_mask = policy_mask(r) };
-        int e = op_kek_make(r->c, &k, newest_version(r) + 1, r->why, r->err);
+        const struct candidate *old = predecessor(r);
+        struct named_policy policy;
+        struct op_kek k = { .name = r->ret->kek,
+                            .policy = &policy,
+                            .before = old ? old->live : NULL,
+                            .before_key = old ? old->live_key : NULL,
+                            .le_seen = highest_le(r),
+                            .states = r->args->states,
+                            .states_count = r->args->states_count };
+        int e = next_policy(r, &policy);
 
-        if (e != OUTCOME_DONE)
+        if (e != OUTCOME_DONE ||
+            (e = op_kek_make(r->c, &k, newest_version(r) + 1, r->why, r->err)) != OUTCOME_DONE)
                 return e;
         r->target = k.kek;
         r->target_key = k.key;
         r->has_target = true;
-        r->record.staged = k.kek;
-        r->record.has_staged = true;
-        time_text(r->record.staged_created);
+        r->record->staged = k.kek;
+        r->record->has_staged = true;
+        (void) snprintf(r->record->policy, sizeof(r->record->policy), "%s", policy.name);
+        time_text(r->record->staged_created);
         return write_record(r);
+}
+
+/* Until there's an archive, an old version that any disk still needs must not die. */
+static bool all_have_target(const struct rotation *r) {
+        for (size_t i = 0; i < r->ret->count; i++)
+                if (!in_run(&r->candidates[i]) || !r->candidates[i].proven)
+                        return false;
+        return true;
+}
+
+static int end_old(struct rotation *r) {
+        int e;
+
+        if (!all_have_target(r) || !r->target.has_counter)
+                return OUTCOME_DONE;
+        e = op_kek_revoke(r->c, &r->target, r->target_key, &r->ret->counter, r->why, r->err);
+        context_release_tpm(r->c);
+        return e;
 }
 
 static int publish(struct rotation *r) {
         char created[TIME_TEXT];
 
         time_text(created);
-        r->record.current = r->target;
-        (void) snprintf(r->record.current_created, TIME_TEXT, "%s",
-                        r->record.has_staged ? r->record.staged_created : created);
-        r->record.has_current = true;
-        r->record.has_staged = false;
+        r->record->current = r->target;
+        (void) snprintf(r->record->current_created, TIME_TEXT, "%s",
+                        r->record->has_staged ? r->record->staged_created : created);
+        r->record->has_current = true;
+        r->record->has_staged = false;
         return write_record(r);
 }
 
@@ -333,6 +394,7 @@ static int perform(struct rotation *r, enum rotation_effect effect) {
         case ROTATION_SEAL: return seal(r);
         case ROTATION_STAGE: return on_disks(r, rotate_stage, effect);
         case ROTATION_PROVE: return on_disks(r, rotate_prove, effect);
+        case ROTATION_REVOKE: return end_old(r);
         case ROTATION_RETIRE: return on_disks(r, rotate_retire, effect);
         case ROTATION_PUBLISH: return publish(r);
         case ROTATION_EFFECTS: break;
@@ -413,9 +475,13 @@ static int prepare(struct rotation *r, enum rotation_state *ret_state) {
         return OUTCOME_DONE;
 }
 
-int op_rotate(struct context *c, const char *kek, struct op_rotated *ret, struct refusal *why,
-              struct error *err) {
-        _cleanup_(rotation_done) struct rotation r = { .c = c, .ret = ret, .why = why, .err = err };
+int op_rotate(struct context *c, const struct op_rotate *args, struct op_rotated *ret,
+              struct refusal *why, struct error *err) {
+        _cleanup_(rotation_done) struct rotation r = {
+                .c = c, .args = args, .ret = ret, .why = why, .err = err
+        };
+        const char *kek = args->kek;
+        struct named_policy policy;
         enum rotation_state state;
         struct timespec start;
         int e;
@@ -423,12 +489,14 @@ int op_rotate(struct context *c, const char *kek, struct op_rotated *ret, struct
         (void) clock_gettime(CLOCK_MONOTONIC, &start);
         (void) snprintf(ret->kek, sizeof(ret->kek), "%s", kek);
         if ((!c->dry_run && (e = context_lock(c, err)) < 0) || (e = survey(&r, kek)) < 0 ||
-            (e = read_record(&r, kek)) < 0)
+            (e = context_record(c, kek, &r.record, err)) < 0)
                 return e;
         if (!any_in_run(&r, why))
                 return OUTCOME_REFUSED;
-        ret->from = r.record.has_current ? r.record.current.version : newest_version(&r);
-        ret->pcr_mask = policy_mask(&r);
+        ret->from = r.record->has_current ? r.record->current.version : newest_version(&r);
+        if ((e = next_policy(&r, &policy)) != OUTCOME_DONE)
+                return e;
+        ret->policy = policy.policy;
         find_target(&r);
         if (c->dry_run) {
                 ret->resumed = r.has_target;

@@ -12,6 +12,7 @@
 
 void op_status_done(struct op_status *s) {
         free(s->kek);
+        free(s->counter);
         free(s->disk);
         *s = (struct op_status){ 0 };
 }

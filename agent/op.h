@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "agent/context.h"
+#include "agent/named-policy.h"
 #include "agent/refusal.h"
 #include "agent/rotation.h"
 #include "agent/slots.h"
@@ -35,7 +36,7 @@ struct op_disk {
 
 struct op_enroll {
         const char *device, *name, *role, *kek;
-        uint32_t pcr_mask; /* 0: that of the KEK, or for a new one PCRS_DEFAULT */
+        const struct named_policy *policy; /* NULL: that of the KEK, or for a new one the default */
         /* adopt: what opens the disk now; neither for a disk of ours that isn't recorded, and where
          * the disk has a token of systemd or clevis. */
         const char *key_file;
@@ -50,7 +51,7 @@ struct op_enrolled {
         unsigned slot;
         char kek[NAME_MAX_SIZE];
         uint32_t version;
-        uint32_t pcr_mask;
+        struct policy policy; /* that the KEK has */
         bool kek_is_new;
         unsigned foreign_slot; /* adopt: which slot was opened; LUKS_SLOTS_MAX: none */
         char foreign_by[40];   /* … by what: "the key file", "its clevis token" */
@@ -103,7 +104,7 @@ int op_remove(struct context *c, const struct op_disk *disk, const char *key_fil
 struct op_reenroll {
         struct op_disk disk;
         const struct owner_key *owner;
-        uint32_t pcr_mask; /* 0: those that the KEK had */
+        const struct named_policy *policy; /* NULL: the one that the KEK had */
 };
 
 struct op_reenrolled {
@@ -111,7 +112,7 @@ struct op_reenrolled {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         bool kek_is_new; /* this TPM didn't open the one that there was */
-        uint32_t pcr_mask;
+        struct policy policy;
         unsigned slot, old_slot; /* old: LUKS_SLOTS_MAX where there was none any more */
         unsigned owner_slot;     /* that the owner's key opened */
 };
@@ -234,16 +235,24 @@ struct op_rotated {
         char kek[NAME_MAX_SIZE];
         uint32_t from, to; /* from: 0 where nothing was known */
         bool resumed;      /* an interrupted rotation was finished */
-        uint32_t pcr_mask;
+        struct policy policy;
+        uint64_t counter; /* that ended the old version; 0: it still unseals, see the disks */
         double seconds;
         size_t count;
         struct op_rotated_disk *disks; /* for op_rotated_done() */
 };
 
+struct op_rotate {
+        const char *kek;
+        const struct named_policy *policy; /* NULL: the one that the KEK has */
+        const struct pcrs *states; /* predicted: to open in these and as the machine is now */
+        size_t states_count;       /* … 0: in all that the version before opens in */
+};
+
 /* A new version for all disks of a KEK. -EINTR: stopped by a signal; everything opens, run it
  * again. OUTCOME_DONE may still have disks that failed. */
-int op_rotate(struct context *c, const char *kek, struct op_rotated *ret, struct refusal *why,
-              struct error *err) _warn_unused_;
+int op_rotate(struct context *c, const struct op_rotate *args, struct op_rotated *ret,
+              struct refusal *why, struct error *err) _warn_unused_;
 void op_rotated_done(struct op_rotated *r);
 
 enum disk_state { DISK_OPEN, DISK_LOCKED, DISK_ABSENT, DISK_REFUSED };
@@ -267,6 +276,24 @@ struct op_status_disk {
         char reason[256];
 };
 
+/* What the TPM says of a KEK's counter. */
+enum op_counter_state {
+        OP_COUNTER_NONE, /* it has none */
+        OP_COUNTER_UNKNOWN,
+        OP_COUNTER_LIVE,
+        OP_COUNTER_RETIRED, /* beyond what the current version allows */
+        OP_COUNTER_MISSING,
+        OP_COUNTER_REPLACED, /* something else stands in its place */
+};
+
+struct op_counter {
+        enum op_counter_state state;
+        uint32_t index;
+        uint64_t value, le;
+};
+
+const char *op_counter_name(enum op_counter_state state);
+
 struct op_status {
         bool tpm_present;
         struct tpm_info tpm;
@@ -275,6 +302,7 @@ struct op_status {
         char tpm_fault[256];
         size_t keks;
         struct kek_record *kek;
+        struct op_counter *counter; /* of each KEK; NULL unless op_counters() was called */
         size_t disks;
         struct op_status_disk *disk;
 };
@@ -294,17 +322,89 @@ void op_status_done(struct op_status *s);
 /* The same without a look at disks and TPM: the KEKs, and the disks as they are recorded. */
 int op_status_known(struct context *c, struct op_status *ret, struct error *err) _warn_unused_;
 
+/* Reads the counters of the KEKs in @s. */
+int op_counters(struct context *c, struct op_status *s, struct error *err) _warn_unused_;
+
 struct op_policy {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
+        struct policy policy;
         struct pcrs sealed, now; /* now.mask: 0 where the TPM didn't say */
+};
+
+/* One that a KEK can be made under. */
+struct op_policy_name {
+        char name[NAME_MAX_SIZE];
+        char from[320];   /* its file, or "built in" */
+        char damage[160]; /* why it can't be used; empty if nothing */
+        struct policy policy;
 };
 
 struct op_policies {
         size_t count;
         struct op_policy *policy;
+        size_t names;
+        struct op_policy_name *name;
         char tpm_fault[256];
 };
+
+/* What the next boot will be, as far as it's told; the rest is as this boot's event log has it. */
+struct op_next_boot {
+        const char *uki, *kernel;        /* files; one of them at most, or NULL */
+        const char *cmdline;             /* the next one's; this boot's is in /proc/cmdline */
+        const char *initrd, *old_initrd; /* files: the next one's, and this boot's */
+        const char *variable;            /* NAME-GUID=FILE: a UEFI variable's value, as in FILE */
+};
+
+/* Predicts PCRs from the event log, which has to be this boot's. @ret: in: which, of which bank;
+ * out: their values. REFUSAL_EVENT_LOG: it isn't, or it has too little for this. */
+int op_predict(struct context *c, const struct op_next_boot *next, struct pcrs *ret,
+               struct refusal *why, struct error *err) _warn_unused_;
+
+/* The signatures that a UKI brings: for free(), empty where it has none. */
+int op_uki_signatures(const char *path, char **ret, size_t *ret_size,
+                      struct error *err) _warn_unused_;
+/* PCR 11 as a UKI makes it, after these phases (NULL at the end). */
+int op_uki_states(const char *path, enum pcr_bank bank, const char *const *phases, struct pcrs *ret,
+                  struct error *err) _warn_unused_;
+
+struct op_reseal {
+        const char *kek;
+        const struct named_policy *policy; /* NULL: the one that the KEK has */
+        const struct op_next_boot *next;   /* predicted: for this boot and the next; or NULL */
+        const struct owner_key *owner;     /* NULL: by the running KEK */
+};
+
+/* All disks of a KEK under a new version, sealed to this machine as it is: new evidence, and where
+ * it's said, a new policy. Return: as op_rotate(). */
+int op_reseal(struct context *c, const struct op_reseal *args, struct op_rotated *ret,
+              struct refusal *why, struct error *err) _warn_unused_;
+
+/* What would happen to a KEK at the next boot. */
+enum op_outlook {
+        OP_OPENS,
+        OP_LOCKED,  /* it stays locked: see the reason */
+        OP_UNKNOWN, /* it can't be said: see the reason */
+};
+
+struct op_check {
+        char kek[NAME_MAX_SIZE];
+        uint32_t version;
+        struct policy policy;
+        enum op_outlook outlook;
+        char reason[240];
+        const char *finding; /* what could be better about its policy; NULL if nothing */
+};
+
+struct op_checks {
+        size_t count;
+        struct op_check *check; /* for op_checks_done() */
+};
+
+/* @kek: NULL for all; @next: NULL for a boot as this one was. */
+int op_policy_check(struct context *c, const char *kek, const struct op_next_boot *next,
+                    struct op_checks *ret, struct error *err) _warn_unused_;
+void op_checks_done(struct op_checks *c);
 
 int op_policy_show(struct context *c, struct op_policies *ret, struct error *err) _warn_unused_;
 void op_policies_done(struct op_policies *p);
@@ -334,10 +434,19 @@ int op_doctor(struct context *c, struct op_doctor *ret, struct error *err) _warn
 int op_kek_check_tpm(struct context *c, const struct kek *kek, struct refusal *why,
                      struct error *err) _warn_unused_;
 
-/* A KEK's current version, open. */
+/* A version of a KEK, open. */
 struct op_kek {
         const char *name;
-        uint32_t pcr_mask; /* 0: whatever it's sealed to, or PCRS_DEFAULT for a new one */
+        const struct named_policy *policy; /* NULL: whatever it has, or the default for a new one */
+        /* Of a version that is to be made: the one that it follows, open, whose counter goes on;
+         * and the states that it's to open in beside the one of now, where it isn't to be all that
+         * @before opens in. */
+        const struct kek *before;
+        struct secret *before_key; /* borrowed, as all of these */
+        uint64_t le_seen;          /* the highest value of the counter that any version allows */
+        const struct pcrs *states;
+        size_t states_count;
+
         struct kek kek;
         struct secret *key; /* borrowed from the context */
         bool is_new;
@@ -346,6 +455,16 @@ struct op_kek {
 /* Fills in the rest of @k: from the store, else from a known disk's token, else a new version 1. */
 int op_kek_current(struct context *c, struct op_kek *k, struct refusal *why,
                    struct error *err) _warn_unused_;
+
+/* A version that the store has as its current one before any disk depends on it; with a name of the
+ * policy that made it. */
+int op_kek_new(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
+               struct error *err) _warn_unused_;
+
+/* Ends every older version of the KEK in the TPM: advances the counter to what @kek allows. Again
+ * after an error is fine. @ret: its value. */
+int op_kek_revoke(struct context *c, const struct kek *kek, struct secret *key, uint64_t *ret,
+                  struct refusal *why, struct error *err) _warn_unused_;
 
 /* Makes a version and lets the TPM give it back before anybody relies on it. The key is the
  * context's. OUTCOME_REFUSED: by the TPM, under the PCRs as they are. */

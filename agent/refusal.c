@@ -56,10 +56,13 @@ static const struct {
                                                    "status." },
         [REFUSAL_UNCONFIRMED] = { "unconfirmed", "Run it on a terminal, or with --yes." },
         [REFUSAL_POLICY_DIFFERS] = { "policy-differs",
-                                     "Leave --pcrs out, or name another --kek for this disk." },
+                                     "Leave --policy and --pcrs out, or name another --kek for "
+                                     "this "
+                                     "disk. diskseal policy reseal gives a KEK another policy." },
         [REFUSAL_POLICY] = { "other-policy",
-                             "If this machine's record of its KEKs was lost, diskseal adopt --pcrs "
-                             "states the policy that you chose. If it was not: don't open it." },
+                             "If this machine's record of its KEKs was lost, diskseal adopt with "
+                             "--policy or --pcrs states the policy that you chose. If it was not: "
+                             "don't open it." },
         [REFUSAL_OTHER_DISK] = { "other-disk", "If you moved disks, diskseal status shows where "
                                                "each is recorded. "
                                                "If you did not: don't open it." },
@@ -79,6 +82,25 @@ static const struct {
                                           "clock." },
         [REFUSAL_NOT_OPEN] = { "not-open",
                                "Give --recovery-key-file or --key, or run this where it's open." },
+        [REFUSAL_NO_POLICY] = { "no-policy", "diskseal policy show lists those that there are, and "
+                                             "what each KEK has." },
+        [REFUSAL_UNSIGNED] = { "not-signed",
+                               "Sign this state (diskseal policy sign), put the signature where "
+                               "the policy looks for it, or undo what changed." },
+        [REFUSAL_LATCHED] = { "latched",
+                              "It's opened once at a boot: reboot. Or open it with another of its "
+                              "keys." },
+        [REFUSAL_RETIRED] = { "version-retired",
+                              "This header is older than the last rotation: put the newer one "
+                              "back. If you didn't put it there, somebody else did." },
+        [REFUSAL_COUNTER] = { "counter-gone",
+                              "Open the disk with another of its keys; diskseal enroll makes a new "
+                              "version with a new counter." },
+        [REFUSAL_WRONG_PIN] = { "wrong-pin", "Wrong ones count, and with some more the TPM locks "
+                                             "itself for a while." },
+        [REFUSAL_EVENT_LOG] = { "event-log",
+                                "Nothing was sealed anew. Reboot into what is installed, open the "
+                                "disks with another of their keys, then diskseal policy reseal." },
         [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
         [REFUSAL_SECOND_FACTOR] = { "second-factor",
                                     "See to what is missing, then run this again; or open the disk "
@@ -149,6 +171,15 @@ static void detail_value(struct refusal *r, const char *label, const uint8_t *va
         refusal_detail(r, "%-8s %s…", label, hex);
 }
 
+/* The latch is shut, and by whom can't be told. */
+static int refuse_latched(struct refusal *r, const char *subject) {
+        refusal_set(r, REFUSAL_LATCHED,
+                    "%s stays locked: PCR 15 is not zero, so this boot has unsealed already",
+                    subject);
+        refusal_detail(r, "or something else measured into PCR 15 before us (tpm2-measure-pcr=)");
+        return OUTCOME_REFUSED;
+}
+
 static int refuse_pcrs(struct refusal *r, const char *subject, const struct kek *kek,
                        const struct tpm_refusal *why) {
         unsigned first = why->pcrs ? (unsigned) __builtin_ctz(why->pcrs) : 0;
@@ -174,10 +205,60 @@ static int refuse_pcrs(struct refusal *r, const char *subject, const struct kek 
         return OUTCOME_REFUSED;
 }
 
+static int refuse_beyond_pcrs(struct refusal *r, const char *subject, const struct kek *kek,
+                              const struct kek_refusal *why) {
+        const struct step *counter = kek_counter(kek);
+        uint32_t mask = kek->version ? kek->steps.step[0].pcr_mask : why->tpm.pcrs;
+        char list[PCR_TEXT_MAX];
+
+        switch (why->verdict) {
+        case TPM_UNSIGNED:
+                pcr_mask_format(mask, list);
+                refusal_set(r, REFUSAL_UNSIGNED,
+                            "%s%s: no signature at hand is for PCR %s as it is",
+                            kek->version ? "" : "KEK ", subject, list);
+                if (kek->version)
+                        refusal_set(r, REFUSAL_UNSIGNED,
+                                    "%s stays locked: no signature at hand is for PCR %s as it is",
+                                    subject, list);
+                for (unsigned n = 0; n < PCR_COUNT; n++)
+                        if (why->tpm.pcrs & (1u << n))
+                                detail_value(r, "now", why->tpm.now.value[n]);
+                return OUTCOME_REFUSED;
+        case TPM_RETIRED:
+                refusal_set(r, REFUSAL_RETIRED,
+                            "%s stays locked: KEK %s v%u was retired, and the TPM unseals it no "
+                            "more",
+                            subject, kek->name, kek->version);
+                if (counter)
+                        refusal_detail(r,
+                                       "its counter in the TPM is at %llu; this version lived "
+                                       "up to %llu",
+                                       (unsigned long long) why->tpm.counter,
+                                       (unsigned long long) counter->nv.le);
+                return OUTCOME_REFUSED;
+        case TPM_NO_COUNTER:
+                refusal_set(r, REFUSAL_COUNTER,
+                            "%s stays locked: the TPM's counter for KEK %s v%u is not as it was",
+                            subject, kek->name, kek->version);
+                refusal_detail(r, "%s", why->tpm.text);
+                return OUTCOME_REFUSED;
+        default:
+                return refusal_set(r, REFUSAL_WRONG_PIN,
+                                   "%s stays locked: the PIN of KEK %s v%u isn't this one", subject,
+                                   kek->name, kek->version);
+        }
+}
+
 int refuse_kek(struct refusal *r, const char *subject, const struct kek *kek, int verdict,
                const struct kek_refusal *why) {
         char list[PCR_TEXT_MAX];
 
+        if (verdict == KEK_WRONG_FACTOR)
+                return refusal_set(
+                        r, REFUSAL_SECOND_FACTOR,
+                        "%s stays locked: the second factor of KEK %s v%u isn't this one", subject,
+                        kek->name, kek->version);
         if (verdict == KEK_INCONSISTENT)
                 return refusal_set(
                         r, REFUSAL_TOKEN_DAMAGED,
@@ -185,7 +266,14 @@ int refuse_kek(struct refusal *r, const char *subject, const struct kek *kek, in
                         "token states",
                         subject, kek->name, kek->version);
         switch (why->verdict) {
-        case TPM_PCR_MISMATCH: return refuse_pcrs(r, subject, kek, &why->tpm);
+        case TPM_PCR_MISMATCH:
+                if (why->tpm.pcrs == 1u << PCR_LATCH)
+                        return refuse_latched(r, subject);
+                return refuse_pcrs(r, subject, kek, &why->tpm);
+        case TPM_UNSIGNED:
+        case TPM_RETIRED:
+        case TPM_NO_COUNTER:
+        case TPM_WRONG_AUTH: return refuse_beyond_pcrs(r, subject, kek, why);
         case TPM_OTHER:
                 return refusal_set(
                         r, REFUSAL_OTHER_TPM,

@@ -83,16 +83,12 @@ int replace_check(const struct enroll *w) {
 
 /* As at a boot: nothing that this run has in memory is used but the volume key to compare with. */
 static int prove(struct enroll *w, struct disk *ret) {
-        _cleanup_(context_done) struct context fresh = CONTEXT_INIT;
+        _cleanup_(context_done) struct context fresh = context_like(w->c);
         _cleanup_(secret_freep) struct secret *volume_key = NULL;
         const struct luks_source from = { w->args->device, w->args->header };
         struct tpm_way way = { 0 };
         int r;
 
-        memcpy(fresh.tcti, w->c->tcti, sizeof(fresh.tcti));
-        memcpy(fresh.state_dir, w->c->state_dir, sizeof(fresh.state_dir));
-        memcpy(fresh.config_dir, w->c->config_dir, sizeof(fresh.config_dir));
-        fresh.policy = w->c->policy;
         context_release_tpm(w->c);
         r = disk_load_enrolled(&from, ret, w->why, w->err);
         if (r == OUTCOME_DONE)

@@ -9,13 +9,14 @@ static const struct {
         [ROTATION_IDLE] = { "idle", ROTATION_SEAL, ROTATION_RECORDED },
         [ROTATION_RECORDED] = { "recorded", ROTATION_STAGE, ROTATION_STAGED },
         [ROTATION_STAGED] = { "staged", ROTATION_PROVE, ROTATION_PROVEN },
-        [ROTATION_PROVEN] = { "proven", ROTATION_RETIRE, ROTATION_RETIRED },
+        [ROTATION_PROVEN] = { "proven", ROTATION_REVOKE, ROTATION_REVOKED },
+        [ROTATION_REVOKED] = { "revoked", ROTATION_RETIRE, ROTATION_RETIRED },
         [ROTATION_RETIRED] = { "retired", ROTATION_PUBLISH, ROTATION_IDLE },
 };
 
 static const char *const effects[ROTATION_EFFECTS] = {
-        [ROTATION_SEAL] = "seal",     [ROTATION_STAGE] = "stage",     [ROTATION_PROVE] = "prove",
-        [ROTATION_RETIRE] = "retire", [ROTATION_PUBLISH] = "publish",
+        [ROTATION_SEAL] = "seal",     [ROTATION_STAGE] = "stage",   [ROTATION_PROVE] = "prove",
+        [ROTATION_REVOKE] = "revoke", [ROTATION_RETIRE] = "retire", [ROTATION_PUBLISH] = "publish",
 };
 
 enum rotation_state rotation_resume(const struct rotation_facts *facts) {

@@ -14,7 +14,8 @@ enum rotation_state {
         ROTATION_RECORDED, /* a new version is sealed, and durable in the store */
         ROTATION_STAGED,   /* every disk that is present has it beside its old one */
         ROTATION_PROVEN,   /* unsealed by the TPM, it opened the token of each of them, read anew */
-        ROTATION_RETIRED,  /* the old version is gone from their tokens */
+        ROTATION_REVOKED,  /* the TPM unseals the old version no more, unless a disk needs it yet */
+        ROTATION_RETIRED,  /* it's gone from their tokens */
         ROTATION_STATES
 };
 
@@ -22,6 +23,7 @@ enum rotation_effect {
         ROTATION_SEAL,    /* make the next version, seal it, record it as staged */
         ROTATION_STAGE,   /* add it to the tokens */
         ROTATION_PROVE,   /* read the tokens anew, open them with it as the TPM gives it back */
+        ROTATION_REVOKE,  /* advance the counter, if every disk that is known has the new version */
         ROTATION_RETIRE,  /* drop the old version from the tokens */
         ROTATION_PUBLISH, /* the new version is the current one of the store */
         ROTATION_EFFECTS
@@ -36,7 +38,8 @@ struct rotation_facts {
 };
 
 /* Where a machine that finds this goes on. ROTATION_IDLE: no rotation was interrupted. Never
- * ROTATION_PROVEN: a proof isn't remembered, it's made again. */
+ * ROTATION_PROVEN or later, as long as a disk has the old version: a proof isn't remembered, it's
+ * made again. */
 enum rotation_state rotation_resume(const struct rotation_facts *facts);
 
 /* The one effect that leads on from @state. */

@@ -210,6 +210,19 @@ int json_get_bytes(const struct json *o, const char *key, uint8_t *buf, size_t m
         return 0;
 }
 
+int json_get_exactly(const struct json *o, const char *key, uint8_t *buf, size_t size,
+                     struct error *err) {
+        size_t n;
+        int r = json_get_bytes(o, key, buf, size, &n, err);
+
+        if (r < 0)
+                return r;
+        if (n != size)
+                return error_set(err, -EBADMSG, "member '%s' has %zu bytes where %zu belong", key,
+                                 n, size);
+        return 0;
+}
+
 size_t json_length(const struct json *j) {
         if (json_is_array(j))
                 return json_object_array_length(J(j));

@@ -58,6 +58,10 @@ int json_get_decimal(const struct json *o, const char *key, uint64_t max, uint64
 int json_get_bytes(const struct json *o, const char *key, uint8_t *buf, size_t max,
                    size_t *ret_size, struct error *err) _warn_unused_;
 
+/* … of exactly @size bytes. */
+int json_get_exactly(const struct json *o, const char *key, uint8_t *buf, size_t size,
+                     struct error *err) _warn_unused_;
+
 size_t json_length(const struct json *array_or_object);
 const struct json *json_at(const struct json *array, size_t i);
 /* NULL where @j isn't a string, or has a NUL in it. */

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/pcr.h"
 
 /* A policy, as the list of what the TPM executes, in this order (TPM 2.0 Part 3, section 23):
@@ -64,6 +65,29 @@ static inline uint32_t steps_pcrs(const struct steps *s) {
                         mask |= s->step[i].pcr_mask;
         return mask;
 }
+
+/* The PCRs whose values stand in creation data: all but the latch, whose value is known. */
+static inline uint32_t steps_recorded(const struct steps *s) {
+        return steps_pcrs(s) & ~(1u << PCR_LATCH);
+}
+
+/* Whether a step behind @i starts the digest anew: then what the PCRs are at @i isn't said by the
+ * policy, but by the key or the list that comes after it. */
+static inline bool steps_floats(const struct steps *s, unsigned i) {
+        for (unsigned k = i + 1; k < s->count; k++)
+                if (s->step[k].kind == STEP_AUTHORIZE || s->step[k].kind == STEP_OR)
+                        return true;
+        return false;
+}
+
+/* TPM2_PolicyOR takes two to eight digests; more are a tree of two levels. @count digests in their
+ * order fall into so many groups, of sizes that differ by one at most: each is one TPM2_PolicyOR,
+ * and where there are several, their results are the digests of one more. */
+unsigned steps_or_groups(unsigned count);
+void steps_or_group(unsigned count, unsigned group, unsigned *ret_first, unsigned *ret_count);
+/* What one TPM2_PolicyOR makes of at most eight digests (TPM 2.0 Part 3, section 23.6). */
+int steps_or_digest(const uint8_t (*digests)[POLICY_DIGEST_SIZE], unsigned count,
+                    uint8_t ret[POLICY_DIGEST_SIZE], struct error *err) _warn_unused_;
 
 /* A signature for STEP_AUTHORIZE: the holder of the key approves of one state of the PCRs. */
 #define SIGNATURE_MAX 512 /* bytes: RSA-4096 */

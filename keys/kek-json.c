@@ -6,6 +6,7 @@
 
 #include "base/hex.h"
 #include "keys/kek.h"
+#include "keys/steps-json.h"
 
 /* --- reading: every byte comes from a disk that the host may have written --- */
 
@@ -41,34 +42,25 @@ static int parse_pcr_values(const struct json *creation, struct pcrs *ret, struc
         return 0;
 }
 
-static int parse_step(const struct json *item, struct step *ret, struct error *err) {
-        const struct json *pcr, *list;
-        const char *bank;
+/* Under a signed policy, the signature for the state in which it was sealed. */
+static int parse_origin(const struct json *creation, struct kek *kek, struct error *err) {
+        if (!json_has(creation, "sig"))
+                return 0;
+        return json_get_bytes(creation, "sig", kek->origin.data, sizeof(kek->origin.data),
+                              &kek->origin.size, err);
+}
+
+static int parse_counter(const struct json *tpm, struct kek *kek, struct error *err) {
+        const struct json *counter;
         int r;
 
-        r = json_get(item, "pcr", &pcr, err);
-        if (r < 0 || json_length(item) != 1)
-                return error_set(err, -EBADMSG, "a policy step that this version doesn't know");
-        r = json_get_string(pcr, "bank", &bank, err);
-        if (r < 0)
-                return r;
-        if (strcmp(bank, "sha256") != 0)
-                return error_set(err, -EBADMSG, "a policy on another PCR bank than sha256");
-        r = json_get_array(pcr, "pcrs", &list, err);
-        if (r < 0)
-                return r;
-
-        *ret = (struct step){ .kind = STEP_PCR };
-        for (size_t i = 0; i < json_length(list); i++) {
-                uint64_t n;
-
-                if (!json_uint(json_at(list, i), PCR_COUNT - 1, &n) || (ret->pcr_mask & (1u << n)))
-                        return error_set(err, -EBADMSG, "member 'pcrs' isn't a list of PCRs");
-                ret->pcr_mask |= 1u << n;
-        }
-        if (ret->pcr_mask == 0)
-                return error_set(err, -EBADMSG, "a policy step without a PCR");
-        return 0;
+        kek->has_counter = json_has(tpm, "counter");
+        if (kek->has_counter != !!kek_counter(kek))
+                return error_set(err, -EBADMSG, "a counter without a step, or the reverse");
+        if (!kek->has_counter)
+                return 0;
+        r = json_get(tpm, "counter", &counter, err);
+        return r < 0 ? r : box_parse(counter, &kek->counter_key, err);
 }
 
 static int parse_tpm(const struct json *tpm, struct kek *kek, struct error *err) {
@@ -76,6 +68,11 @@ static int parse_tpm(const struct json *tpm, struct kek *kek, struct error *err)
         const struct json *creation, *policy;
         int r;
 
+        /* The policy says how long the values are. */
+        if ((r = json_get_array(tpm, "policy", &policy, err)) < 0 ||
+            (r = steps_parse(policy, &kek->steps, err)) < 0)
+                return r;
+        s->pcrs.bank = kek->steps.bank;
         if ((r = parse_bytes(tpm, "srk", &s->srk, err)) < 0 ||
             (r = parse_bytes(tpm, "public", &s->public, err)) < 0 ||
             (r = parse_bytes(tpm, "private", &s->private, err)) < 0 ||
@@ -83,18 +80,9 @@ static int parse_tpm(const struct json *tpm, struct kek *kek, struct error *err)
             (r = parse_bytes(creation, "data", &s->creation, err)) < 0 ||
             (r = parse_bytes(creation, "ticket", &s->ticket, err)) < 0 ||
             (r = parse_pcr_values(creation, &s->pcrs, err)) < 0 ||
-            (r = json_get_array(tpm, "policy", &policy, err)) < 0)
+            (r = parse_origin(creation, kek, err)) < 0)
                 return r;
-
-        if (json_length(policy) == 0 || json_length(policy) > STEPS_MAX)
-                return error_set(err, -EBADMSG, "a policy of %zu steps", json_length(policy));
-        for (; kek->steps.count < json_length(policy); kek->steps.count++) {
-                r = parse_step(json_at(policy, kek->steps.count),
-                               &kek->steps.step[kek->steps.count], err);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        return parse_counter(tpm, kek, err);
 }
 
 int kek_parse(const struct json *entry, struct kek *ret, struct error *err) {
@@ -119,7 +107,8 @@ int kek_parse(const struct json *entry, struct kek *ret, struct error *err) {
         (void) snprintf(kek->name, sizeof(kek->name), "%s", name);
         kek->version = (uint32_t) version;
 
-        if ((r = json_get(entry, "tpm", &tpm, err)) < 0 || (r = parse_tpm(tpm, kek, err)) < 0)
+        if ((r = json_get(entry, "tpm", &tpm, err)) < 0 || (r = parse_tpm(tpm, kek, err)) < 0 ||
+            (r = factor_parse(entry, &kek->factor, err)) < 0)
                 return r;
         *ret = *kek;
         return 0;
@@ -141,41 +130,46 @@ static bool print_pcr_values(const struct pcrs *pcrs, struct json *ret) {
         return true;
 }
 
-static bool print_step(const struct step *step, struct json *ret) {
-        _cleanup_(json_freep) struct json *list = json_new_array(), *pcr = json_new_object(),
-                                          *item = json_new_object();
-
-        for (unsigned n = 0; n < PCR_COUNT; n++)
-                if ((step->pcr_mask & (1u << n)) && !json_append_uint(list, n))
-                        return false;
-        return json_add_string(pcr, "bank", "sha256") && json_add(pcr, "pcrs", TAKE(list)) &&
-               json_add(item, "pcr", TAKE(pcr)) && json_append(ret, TAKE(item));
-}
-
-static bool print_steps(const struct steps *steps, struct json *ret) {
-        for (unsigned i = 0; i < steps->count; i++)
-                if (!print_step(&steps->step[i], ret))
-                        return false;
-        return true;
-}
-
 static bool add_bytes(struct json *o, const char *key, const struct tpm_bytes *b) {
         return json_add_bytes(o, key, b->data, b->size);
 }
 
-bool kek_print(const struct kek *kek, struct json *entry) {
-        _cleanup_(json_freep) struct json *tpm = json_new_object(), *creation = json_new_object(),
-                                          *values = json_new_object(), *policy = json_new_array();
+static struct json *print_creation(const struct kek *kek) {
+        _cleanup_(json_freep) struct json *creation = json_new_object(),
+                                          *values = json_new_object();
         const struct sealed *s = &kek->sealed;
 
-        if (!print_pcr_values(&s->pcrs, values) || !print_steps(&kek->steps, policy))
-                return false;
-        return add_bytes(creation, "data", &s->creation) &&
-               add_bytes(creation, "ticket", &s->ticket) &&
-               json_add(creation, "pcrs", TAKE(values)) && add_bytes(tpm, "srk", &s->srk) &&
-               add_bytes(tpm, "public", &s->public) && add_bytes(tpm, "private", &s->private) &&
-               json_add(tpm, "creation", TAKE(creation)) && json_add(tpm, "policy", TAKE(policy)) &&
-               json_add_string(entry, "name", kek->name) &&
+        if (!print_pcr_values(&s->pcrs, values) || !add_bytes(creation, "data", &s->creation) ||
+            !add_bytes(creation, "ticket", &s->ticket) ||
+            !json_add(creation, "pcrs", TAKE(values)) ||
+            (kek->origin.size &&
+             !json_add_bytes(creation, "sig", kek->origin.data, kek->origin.size)))
+                return NULL;
+        return TAKE(creation);
+}
+
+static struct json *print_tpm(const struct kek *kek) {
+        _cleanup_(json_freep) struct json *tpm = json_new_object(), *policy = json_new_array(),
+                                          *counter = NULL;
+        const struct sealed *s = &kek->sealed;
+
+        if (!steps_print(&kek->steps, policy) || !add_bytes(tpm, "srk", &s->srk) ||
+            !add_bytes(tpm, "public", &s->public) || !add_bytes(tpm, "private", &s->private) ||
+            !json_add(tpm, "creation", print_creation(kek)) ||
+            !json_add(tpm, "policy", TAKE(policy)))
+                return NULL;
+        if (kek->has_counter) {
+                counter = json_new_object();
+                if (!box_print(&kek->counter_key, counter) ||
+                    !json_add(tpm, "counter", TAKE(counter)))
+                        return NULL;
+        }
+        return TAKE(tpm);
+}
+
+bool kek_print(const struct kek *kek, struct json *entry) {
+        return json_add_string(entry, "name", kek->name) &&
                json_add_uint(entry, "version", kek->version) &&
-               json_add_string(entry, "provider", "tpm") && json_add(entry, "tpm", TAKE(tpm));
+               json_add_string(entry, "provider", "tpm") &&
+               json_add(entry, "tpm", print_tpm(kek)) && factor_print(&kek->factor, entry);
 }

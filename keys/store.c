@@ -47,9 +47,18 @@ static int parse_version(const struct json *record, const char *key, const char 
 
 static int parse_record(const struct json *json, const char *name, struct kek_record *ret,
                         struct error *err) {
+        const char *policy;
         int r;
 
         (void) snprintf(ret->name, sizeof(ret->name), "%s", name);
+        if (json_has(json, "policy")) {
+                r = json_get_string(json, "policy", &policy, err);
+                if (r < 0)
+                        return r;
+                if (!name_valid(policy))
+                        return error_set(err, -EBADMSG, "member 'policy' can't name one");
+                (void) snprintf(ret->policy, sizeof(ret->policy), "%s", policy);
+        }
         ret->has_current = json_has(json, "current");
         ret->has_staged = json_has(json, "staged");
         if (ret->has_current && (r = parse_version(json, "current", name, &ret->current,
@@ -96,6 +105,7 @@ int store_write(const char *folder, const struct kek_record *record, struct erro
         int r;
 
         if (!json_add_uint(json, "v", 1) || !json_add_string(json, "name", record->name) ||
+            (record->policy[0] && !json_add_string(json, "policy", record->policy)) ||
             (record->has_current &&
              !print_version(&record->current, record->current_created, "current", json)) ||
             (record->has_staged &&
@@ -112,21 +122,27 @@ static int compare_names(const void *a, const void *b) {
 }
 
 int store_names(const char *folder, char ***ret, size_t *ret_count, struct error *err) {
+        return folder_names(folder, ".json", ret, ret_count, err);
+}
+
+int folder_names(const char *folder, const char *suffix, char ***ret, size_t *ret_count,
+                 struct error *err) {
         _cleanup_(closedirp) DIR *dir = opendir(folder);
+        size_t count = 0, tail = strlen(suffix);
         struct dirent *e;
         char **names = NULL;
-        size_t count = 0;
 
-        if (!dir && errno != ENOENT)
+        if (!dir && errno != ENOENT && errno != ENOTDIR)
                 return error_errno(err, -errno, "open %s", folder);
         while (dir && (e = readdir(dir))) {
                 size_t n = strlen(e->d_name);
                 char name[NAME_MAX_SIZE], **more;
 
-                if (n <= 5 || n - 5 >= sizeof(name) || strcmp(e->d_name + n - 5, ".json") != 0)
+                if (n <= tail || n - tail >= sizeof(name) ||
+                    strcmp(e->d_name + n - tail, suffix) != 0)
                         continue;
-                memcpy(name, e->d_name, n - 5);
-                name[n - 5] = '\0';
+                memcpy(name, e->d_name, n - tail);
+                name[n - tail] = '\0';
                 if (!name_valid(name))
                         continue;
                 more = reallocarray(names, count + 1, sizeof(*names));

@@ -13,6 +13,7 @@
 
 struct kek_record {
         char name[NAME_MAX_SIZE];
+        char policy[NAME_MAX_SIZE]; /* name of the one that it was made under; empty: of none */
         bool has_current, has_staged;
         struct kek current, staged;
         char current_created[TIME_TEXT], staged_created[TIME_TEXT];
@@ -29,6 +30,9 @@ int store_write(const char *folder, const struct kek_record *record,
 /* The names that have a record, sorted; for store_names_free(). No folder is no name. */
 int store_names(const char *folder, char ***ret, size_t *ret_count,
                 struct error *err) _warn_unused_;
+/* The same for any folder: names before @suffix that name_valid() takes. */
+int folder_names(const char *folder, const char *suffix, char ***ret, size_t *ret_count,
+                 struct error *err) _warn_unused_;
 void store_names_free(char **names, size_t count);
 
 /* The time now, in UTC, as records hold it. */

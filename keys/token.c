@@ -78,35 +78,11 @@ int token_unwrap(const struct token *t, const char *uuid, const struct token_ent
 
 /* --- reading --- */
 
-static int get_exactly(const struct json *o, const char *key, uint8_t *buf, size_t size,
-                       struct error *err) {
-        size_t n;
-        int r = json_get_bytes(o, key, buf, size, &n, err);
-
-        if (r < 0)
-                return r;
-        if (n != size)
-                return error_set(err, -EBADMSG, "member '%s' has %zu bytes where %zu belong", key,
-                                 n, size);
-        return 0;
-}
-
 static int parse_wrap(const struct json *entry, struct gcm_box *ret, struct error *err) {
         const struct json *wrap;
-        const char *alg;
-        int r;
+        int r = json_get(entry, "wrap", &wrap, err);
 
-        if ((r = json_get(entry, "wrap", &wrap, err)) < 0 ||
-            (r = json_get_string(wrap, "alg", &alg, err)) < 0)
-                return r;
-        if (strcmp(alg, "A256GCM") != 0)
-                return error_set(err, -EBADMSG, "wrapped with another algorithm than A256GCM");
-        if ((r = get_exactly(wrap, "iv", ret->iv, sizeof(ret->iv), err)) < 0 ||
-            (r = get_exactly(wrap, "ct", ret->text, LUKS_SECRET_SIZE, err)) < 0 ||
-            (r = get_exactly(wrap, "tag", ret->tag, sizeof(ret->tag), err)) < 0)
-                return r;
-        ret->size = LUKS_SECRET_SIZE;
-        return 0;
+        return r < 0 ? r : box_parse(wrap, ret, err);
 }
 
 static int parse_entries(const struct json *json, struct token *t, struct error *err) {
@@ -154,9 +130,9 @@ static int parse_pin(const struct json *json, const char *key, struct luks_pin *
         if (rules != LUKS_PIN_RULES)
                 return error_set(err, -EBADMSG, "pinned by rules of another version");
         ret->rules = LUKS_PIN_RULES;
-        if ((r = get_exactly(pin, "mac", ret->mac, sizeof(ret->mac), err)) < 0 ||
-            (r = get_exactly(pin, "vmac", ret->vmac, sizeof(ret->vmac), err)) < 0 ||
-            (r = get_exactly(pin, "vk", ret->vk, sizeof(ret->vk), err)) < 0)
+        if ((r = json_get_exactly(pin, "mac", ret->mac, sizeof(ret->mac), err)) < 0 ||
+            (r = json_get_exactly(pin, "vmac", ret->vmac, sizeof(ret->vmac), err)) < 0 ||
+            (r = json_get_exactly(pin, "vk", ret->vk, sizeof(ret->vk), err)) < 0)
                 return r;
         return 0;
 }
@@ -233,10 +209,7 @@ static struct json *print_entry(const struct token_entry *e) {
 
         if (e->origin)
                 return TAKE(entry);
-        if (!kek_print(&e->kek, entry) || !json_add_string(wrap, "alg", "A256GCM") ||
-            !json_add_bytes(wrap, "iv", e->wrap.iv, sizeof(e->wrap.iv)) ||
-            !json_add_bytes(wrap, "ct", e->wrap.text, e->wrap.size) ||
-            !json_add_bytes(wrap, "tag", e->wrap.tag, sizeof(e->wrap.tag)) ||
+        if (!kek_print(&e->kek, entry) || !box_print(&e->wrap, wrap) ||
             !json_add(entry, "wrap", TAKE(wrap)))
                 return NULL;
         return TAKE(entry);

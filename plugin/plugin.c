@@ -119,13 +119,10 @@ ABI int cryptsetup_token_validate(struct crypt_device *cd, const char *json) {
 
 static void dump_entry(struct crypt_device *cd, const struct kek *kek) {
         char pcrs[PCR_TEXT_MAX];
-        uint32_t mask = 0;
 
-        for (unsigned i = 0; i < kek->steps.count; i++)
-                mask |= kek->steps.step[i].pcr_mask;
-        pcr_mask_format(mask, pcrs);
-        say(cd, CRYPT_LOG_NORMAL, "\tKEK:        %s v%u, sealed to PCRs %s (sha256)", kek->name,
-            kek->version, pcrs);
+        pcr_mask_format(steps_pcrs(&kek->steps), pcrs);
+        say(cd, CRYPT_LOG_NORMAL, "\tKEK:        %s v%u, sealed to PCRs %s (%s)", kek->name,
+            kek->version, pcrs, pcr_bank_name(kek->steps.bank));
 }
 
 /* All that is printed was checked by token_parse(), and is of few letters or a number. */

@@ -261,11 +261,7 @@ int signature_check(const struct steps *steps, const struct signature *signature
 
 int signature_approved(const struct pcrs *pcrs, uint8_t ret[POLICY_DIGEST_SIZE],
                        struct error *err) {
-        struct steps one;
-
-        policy_literal(pcrs->mask, &one);
-        one.bank = pcrs->bank;
-        return policy_digest(&one, pcrs, ret, err);
+        return policy_pcr_digest(pcrs, pcrs->mask, ret, err);
 }
 
 int signature_reference(const char *text, struct steps *ret, struct error *err) {

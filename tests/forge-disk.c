@@ -64,7 +64,7 @@ static int make_kek(const char *folder, struct kek *ret, struct secret **ret_key
                 return error_set(err, -22, "pcr7 has %u bytes", value.size);
         kek.sealed.pcrs.mask = 1u << 7;
         memcpy(kek.sealed.pcrs.value[7], value.data, pcr_size(PCR_SHA256));
-        policy_literal(1u << 7, &kek.steps);
+        policy_steps(&(struct policy){ .pcr_mask = 1u << 7 }, NULL, &kek.steps);
         *ret = kek;
         return derive(&seed, ret_key, err);
 }

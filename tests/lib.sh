@@ -85,6 +85,22 @@ tpm_restart() {
         tpm_start
 }
 
+# Keeps all that the TPM has, and puts it back, as only who owns a simulator can: its counters, which
+# otherwise never go back, belong to the disks and states that a test keeps and puts back.
+tpm_keep() {
+        tpm_stop
+        rm -rf "$DIR/tpm-kept"
+        cp -r "$DIR/tpm-$tpms" "$DIR/tpm-kept"
+        tpm_start
+}
+
+tpm_back() {
+        tpm_stop
+        rm -rf "$DIR/tpm-$tpms"
+        cp -r "$DIR/tpm-kept" "$DIR/tpm-$tpms"
+        tpm_start
+}
+
 # Another TPM in its place.
 tpm_other() {
         tpm_stop

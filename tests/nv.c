@@ -6,56 +6,56 @@
 
 /* --- the wire: what passes between ESAPI and the TPM --- */
 
-struct wire wire;
+struct line line;
 
 static uint32_t get32(const uint8_t *p) {
         return (uint32_t) p[0] << 24 | (uint32_t) p[1] << 16 | (uint32_t) p[2] << 8 | p[3];
 }
 
 static bool is_target(void) {
-        return wire.target && wire.last == wire.target;
+        return line.target && line.last == line.target;
 }
 
 static bool cut_here(void) {
-        return (wire.cut_at && wire.count == wire.cut_at) || (wire.cut_target && is_target());
+        return (line.cut_at && line.count == line.cut_at) || (line.cut_target && is_target());
 }
 
 static TSS2_RC send_command(TSS2_TCTI_CONTEXT *tcti, size_t size, const uint8_t *command) {
-        wire.last = get32(command + 6);
-        wire.count++;
-        wire.seen += is_target();
-        if (cut_here() && !wire.answer_only)
-                wire.dead = true;
-        if (wire.dead)
+        line.last = get32(command + 6);
+        line.count++;
+        line.seen += is_target();
+        if (cut_here() && !line.answer_only)
+                line.dead = true;
+        if (line.dead)
                 return TSS2_TCTI_RC_IO_ERROR;
-        if (is_target() && wire.keep) {
-                assert_true(size <= sizeof(wire.kept));
-                memcpy(wire.kept, command, size);
-                wire.kept_size = size;
+        if (is_target() && line.keep) {
+                assert_true(size <= sizeof(line.kept));
+                memcpy(line.kept, command, size);
+                line.kept_size = size;
         }
-        if (is_target() && wire.replay)
-                return wire.transmit(tcti, wire.kept_size, wire.kept);
-        return wire.transmit(tcti, size, command);
+        if (is_target() && line.replay)
+                return line.transmit(tcti, line.kept_size, line.kept);
+        return line.transmit(tcti, size, command);
 }
 
 static TSS2_RC get_answer(TSS2_TCTI_CONTEXT *tcti, size_t *size, uint8_t *answer, int32_t timeout) {
-        TSS2_RC rc = wire.receive(tcti, size, answer, timeout);
+        TSS2_RC rc = line.receive(tcti, size, answer, timeout);
 
         if (rc || !answer)
                 return rc;
         if (cut_here())
-                wire.dead = true;
-        if (wire.dead)
+                line.dead = true;
+        if (line.dead)
                 return TSS2_TCTI_RC_IO_ERROR;
-        if (is_target() && wire.answer && wire.answers > 0) {
-                wire.answers--;
+        if (is_target() && line.answer && line.answers > 0) {
+                line.answers--;
                 memcpy(answer, "\x80\x01\0\0\0\x0a", 6);
                 for (unsigned i = 0; i < 4; i++)
-                        answer[6 + i] = (uint8_t) (wire.answer >> (24 - 8 * i));
+                        answer[6 + i] = (uint8_t) (line.answer >> (24 - 8 * i));
                 *size = 10;
         }
-        if (is_target() && wire.flip)
-                answer[*size - (size_t) wire.flip] ^= 1;
+        if (is_target() && line.flip)
+                answer[*size - (size_t) line.flip] ^= 1;
         return rc;
 }
 
@@ -70,11 +70,11 @@ struct tpm *open_tpm(const struct swtpm *s) {
 
 /* From here on, until the connection ends. */
 void tap(struct tpm *t) {
-        memset(&wire, 0, sizeof(wire));
-        wire.transmit = TSS2_TCTI_TRANSMIT(t->tcti);
-        wire.receive = TSS2_TCTI_RECEIVE(t->tcti);
-        TSS2_TCTI_TRANSMIT(t->tcti) = send_command;
-        TSS2_TCTI_RECEIVE(t->tcti) = get_answer;
+        memset(&line, 0, sizeof(line));
+        line.transmit = TSS2_TCTI_TRANSMIT(wire_tcti(t->wire));
+        line.receive = TSS2_TCTI_RECEIVE(wire_tcti(t->wire));
+        TSS2_TCTI_TRANSMIT(wire_tcti(t->wire)) = send_command;
+        TSS2_TCTI_RECEIVE(wire_tcti(t->wire)) = get_answer;
 }
 
 struct tpm *reopen(const struct swtpm *s, struct tpm *t) {

@@ -20,7 +20,7 @@ enum {
 };
 
 /* What passes between ESAPI and the TPM, on the one connection that is tapped. */
-struct wire {
+struct line {
         TSS2_TCTI_TRANSMIT_FCN transmit;
         TSS2_TCTI_RECEIVE_FCN receive;
         uint32_t last;        /* command code of what was sent last */
@@ -38,7 +38,7 @@ struct wire {
         size_t kept_size;
 };
 
-extern struct wire wire;
+extern struct line line;
 
 /* From here on, until the connection ends. */
 void tap(struct tpm *t);

@@ -258,5 +258,5 @@ int swtpm_seal(struct tpm *t, struct secret *key, uint32_t mask, struct sealed *
         if (r < 0)
                 return r;
         swtpm_policy_pcr(&pcrs, mask, policy);
-        return tpm_seal(t, key, policy, &pcrs, ret, err);
+        return tpm_seal(t, &(struct tpm_sealing){ key, policy, &pcrs, NULL }, ret, err);
 }

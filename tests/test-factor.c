@@ -247,13 +247,6 @@ static int parse(const char *text, struct factor *ret) {
         return factor_parse(entry, ret, &err);
 }
 
-/* Not by all of its bytes, of which some are padding. */
-static bool same(const struct factor *a, const struct factor *b) {
-        return a->kind == b->kind && a->salt_size == b->salt_size &&
-               memcmp(a->salt, b->salt, sizeof(a->salt)) == 0 &&
-               memcmp(&a->cost, &b->cost, sizeof(a->cost)) == 0;
-}
-
 static void assert_prints(const struct factor *f, const char *text) {
         _cleanup_(json_freep) struct json *entry = json_new_object();
         _cleanup_(freep) char *have = NULL;
@@ -286,7 +279,7 @@ static void test_a_factor_comes_back_from_its_token(void **state) {
         }
         assert_prints(&made, texts[2]);
         assert_int_equal(parse(texts[2], &f), 0);
-        assert_true(same(&f, &made));
+        assert_memory_equal(&f, &made, sizeof(f));
 }
 
 #define SALT "\"salt\":\"AAECAwQFBgcICQoLDA0ODw==\""
@@ -346,7 +339,7 @@ static void test_what_is_not_a_factor_is_refused(void **state) {
 
                 (void) snprintf(text, sizeof(text), "{\"factor\":%s}", bad[i]);
                 assert_int_equal(parse(text, &f), -EBADMSG);
-                assert_true(same(&f, &untouched));
+                assert_memory_equal(&f, &untouched, sizeof(f));
         }
         assert_int_equal(parse("{\"factor\":{\"kind\":\"pin\"," SALT "," COST "}}", &f), 0);
 }

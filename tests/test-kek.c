@@ -20,7 +20,7 @@ static int open_kek(const struct swtpm *s, const struct kek *kek, struct kek_ref
 
         r = tpm_open(s->tcti, &t, &err);
         if (r == 0)
-                r = kek_open(t, kek, &key, why, &err);
+                r = kek_open(t, kek, &(struct kek_means){ 0 }, &key, why, &err);
         if (r < 0)
                 fail_msg("open: %s", err.text);
         assert_int_equal(key != NULL, r == KEK_OPEN);
@@ -29,7 +29,8 @@ static int open_kek(const struct swtpm *s, const struct kek *kek, struct kek_ref
 }
 
 static struct kek kek_for(const struct swtpm *s) {
-        const struct kek_request request = { "default", 3, MASK };
+        const struct policy policy = { .pcr_mask = MASK };
+        const struct kek_request request = { .name = "default", .version = 3, .policy = &policy };
         _cleanup_(secret_freep) struct secret *key = NULL;
         _cleanup_(tpm_closep) struct tpm *t = NULL;
         struct kek_refusal why = { 0 };
@@ -55,7 +56,8 @@ static struct kek kek_of_evil(const struct swtpm *s, const struct kek *good) {
         if (crypto_random_secret(32, &seed, &err) < 0 || tpm_open(s->tcti, &t, &err) < 0 ||
             tpm_pcr_read(t, PCR_SHA256, MASK, &now, &err) < 0 ||
             policy_digest(&good->steps, &good->sealed.pcrs, policy, &err) < 0 ||
-            tpm_seal(t, seed, policy, &now, &kek.sealed, &err) != TPM_GRANTED)
+            tpm_seal(t, &(struct tpm_sealing){ seed, policy, &now, NULL }, &kek.sealed, &err) !=
+                    TPM_GRANTED)
                 fail_msg("seal: %s", err.text);
         kek.sealed.pcrs = good->sealed.pcrs;
         return kek;

@@ -41,10 +41,10 @@ static void test_policy_digest_is_what_a_tpm_computes(void **state) {
         uint8_t digest[POLICY_DIGEST_SIZE];
         (void) state;
 
-        policy_literal(1u << 7, &steps);
+        policy_steps(&(struct policy){ .pcr_mask = 1u << 7 }, NULL, &steps);
         assert_int_equal(policy_digest(&steps, &pcrs, digest, &err), 0);
         assert_memory_equal(digest, want, sizeof(want));
-        policy_literal(1u << 7 | 1u << 8, &steps);
+        policy_steps(&(struct policy){ .pcr_mask = 1u << 7 | 1u << 8 }, NULL, &steps);
         assert_int_equal(policy_digest(&steps, &pcrs, digest, &err), -EINVAL);
 }
 
@@ -101,7 +101,7 @@ static struct token *sample(void) {
         t->entry[0].kek.version = 7;
         t->entry[0].kek.sealed.public.size = 80;
         t->entry[0].kek.sealed.pcrs.mask = 1u << 7;
-        policy_literal(1u << 7, &t->entry[0].kek.steps);
+        policy_steps(&(struct policy){ .pcr_mask = 1u << 7 }, NULL, &t->entry[0].kek.steps);
         t->entry[0].wrap.size = LUKS_SECRET_SIZE;
         return t;
 }

@@ -409,7 +409,6 @@ static void test_a_program_inherits_nothing(void **state) {
         void (*old)(int) = signal(SIGPIPE, SIG_IGN);
         (void) state;
 
-        assert_true(leaked >= 0);
         assert_int_equal(setenv("DISKSEAL_TCTI", "a secret of sorts", 1), 0);
         assert_gives(script("", "pwd >cwd; cat /proc/$$/environ >environ\n"
                                 "ls -l /proc/self/fd >fds\n"
@@ -435,6 +434,15 @@ static void test_a_program_inherits_nothing(void **state) {
 }
 
 /* --- no key where none belongs --- */
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SHADOWS 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define SHADOWS 1
+#endif
 
 #define RUN 32           /* of a byte that doesn't come so often in a row */
 #define REGION (8 << 20) /* bytes: larger ones are valgrind's own */
@@ -476,10 +484,10 @@ static void test_a_key_is_in_its_secret_alone(void **state) {
         const char *const from[] = { "helper", "file", "pin" };
         (void) state;
 
-        if (SANITIZED) {
-                print_message("SKIP: copies in memory aren't looked for with a sanitizer\n");
-                return;
-        }
+#ifdef SHADOWS
+        print_message("SKIP: copies in memory aren't looked for with a sanitizer\n");
+        return;
+#endif
         /* Made by others, so that this program has never seen it. */
         (void) script("", "head -c 32 /dev/zero | tr '\\0' K");
         assert_int_equal(chdir(dir), 0);

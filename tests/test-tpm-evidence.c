@@ -24,7 +24,9 @@
         "restricted|decrypt|noda' -c p.ctx && " FLUSH
 #define KEEP(at) "tpm2_evictcontrol -C o -c p.ctx " at " && " FLUSH
 
-static const struct steps steps = { .count = 1, .step = { { STEP_PCR, MASK } } };
+static const struct steps steps = { .count = 1,
+                                    .step = { { .kind = STEP_PCR, .pcr_mask = MASK } } };
+static const struct tpm_opener opener = { .steps = &steps };
 
 /* --- files and bytes --- */
 
@@ -77,7 +79,7 @@ static int unseal(const struct swtpm *s, const struct sealed *object, struct tpm
 
         r = tpm_open(s->tcti, &t, &err);
         if (r == 0)
-                r = tpm_unseal(t, object, &steps, &got, why, &err);
+                r = tpm_unseal(t, object, &opener, &got, why, &err);
         if (r < 0)
                 print_message("fault: %s\n", err.text);
         assert_int_equal(got != NULL, r == TPM_GRANTED);
@@ -237,7 +239,8 @@ static void test_sealed_by_an_evil_system(void **state) {
 }
 
 static void test_one_pcr_is_named(void **state) {
-        static const struct steps seven = { .count = 1, .step = { { STEP_PCR, 1u << 7 } } };
+        static const struct steps seven = { .count = 1,
+                                            .step = { { .kind = STEP_PCR, .pcr_mask = 1u << 7 } } };
         struct machine *m = *state;
         _cleanup_(secret_freep) struct secret *got = NULL;
         _cleanup_(tpm_closep) struct tpm *t = NULL;
@@ -250,7 +253,9 @@ static void test_one_pcr_is_named(void **state) {
         boot_good(m);
         made.pcrs.mask = 1u << 7;
         assert_int_equal(tpm_open(m->tpm->tcti, &t, &err), 0);
-        assert_int_equal(tpm_unseal(t, &made, &seven, &got, &why, &err), TPM_UNPROVEN);
+        assert_int_equal(
+                tpm_unseal(t, &made, &(struct tpm_opener){ .steps = &seven }, &got, &why, &err),
+                TPM_UNPROVEN);
         assert_string_equal(why.text, "it was sealed while PCR 7 had another value");
 }
 
@@ -464,7 +469,7 @@ static void test_no_flipped_byte_of_the_evidence_opens(void **state) {
                         int r;
 
                         parts[p]->data[i] ^= (uint8_t) (1u << (i % 8));
-                        r = tpm_unseal(t, &object, &steps, &got, &why, &err);
+                        r = tpm_unseal(t, &object, &opener, &got, &why, &err);
                         if (r != TPM_UNPROVEN || why.text[0] == '\0')
                                 fail_msg("part %u, byte %u: %d (%s)", p, i, r, err.text);
                         assert_null(got);

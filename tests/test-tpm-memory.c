@@ -29,7 +29,9 @@
 #define HIDE 0x5a /* the copy to compare with mustn't find itself */
 #define WINDOW (1u << 20)
 
-static const struct steps steps = { .count = 1, .step = { { STEP_PCR, MASK } } };
+static const struct steps steps = { .count = 1,
+                                    .step = { { .kind = STEP_PCR, .pcr_mask = MASK } } };
+static const struct tpm_opener opener = { .steps = &steps };
 static uint8_t hidden[KEY_SIZE];
 
 /* Half a key is a leak as well, and what a vector register holds. */
@@ -166,7 +168,7 @@ static void test_seal_and_unseal_leave_no_copy(void **state) {
         key = secret_free(key);
         assert_int_equal(halves(NULL), 0);
 
-        assert_int_equal(tpm_unseal(t, &object, &steps, &got, &why, &err), TPM_GRANTED);
+        assert_int_equal(tpm_unseal(t, &object, &opener, &got, &why, &err), TPM_GRANTED);
         assert_true(is_half(secret_data(got), 0)); /* it is the one that is looked for */
         assert_int_equal(halves(got), 0);
         got = secret_free(got);

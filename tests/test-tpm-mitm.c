@@ -27,6 +27,7 @@
 
 static const struct steps steps = { .count = 1,
                                     .step = { { .kind = STEP_PCR, .pcr_mask = MASK } } };
+static const struct tpm_opener opener = { .steps = &steps };
 
 enum {
         CC_CREATE_PRIMARY = 0x131,
@@ -76,7 +77,7 @@ static int operate(struct rig *rig, bool seal, struct error *err) {
                 return r;
         if (seal)
                 return swtpm_seal(t, rig->key, MASK, &object, err);
-        r = tpm_unseal(t, &rig->object, &steps, &got, &why, err);
+        r = tpm_unseal(t, &rig->object, &opener, &got, &why, err);
         assert_int_equal(got != NULL, r == TPM_GRANTED);
         if (got)
                 assert_memory_equal(secret_data(got), secret_data(rig->key), 32);
@@ -352,11 +353,11 @@ static void test_a_reset_between_two_operations(void **state) {
         struct error err = { 0 };
 
         assert_int_equal(tpm_open(rig->tcti, &t, &err), 0);
-        assert_int_equal(tpm_unseal(t, &rig->object, &steps, &a, &why, &err), TPM_GRANTED);
-        assert_int_equal(tpm_unseal(t, &rig->object, &steps, &b, &why, &err), TPM_GRANTED);
+        assert_int_equal(tpm_unseal(t, &rig->object, &opener, &a, &why, &err), TPM_GRANTED);
+        assert_int_equal(tpm_unseal(t, &rig->object, &opener, &b, &why, &err), TPM_GRANTED);
         b = secret_free(b);
         mitm_set(rig->m, (struct mitm_plan){ .mode = MITM_RESET, .at = 1 });
-        assert_int_equal(tpm_unseal(t, &rig->object, &steps, &b, &why, &err), -ESTALE);
+        assert_int_equal(tpm_unseal(t, &rig->object, &opener, &b, &why, &err), -ESTALE);
         assert_non_null(strstr(err.text, "was reset meanwhile"));
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/crypto.h"
 #include "base/hex.h"
-#include "policy/nv.h"
+#include "policy/policy.h"
 #include "tests/nv.h"
 
 /* Counters that end old versions of a key. */
@@ -28,13 +28,15 @@ static struct step step_of(const struct tpm_counter *c, uint64_t le) {
 
 static void seal_at(struct tpm *t, const struct step *step, struct sealed *ret) {
         _cleanup_(secret_freep) struct secret *key = NULL;
-        uint8_t policy[POLICY_DIGEST_SIZE] = { 0 };
+        const struct steps steps = { .count = 1, .step = { *step } };
+        uint8_t policy[POLICY_DIGEST_SIZE];
         const struct pcrs none = { 0 };
         struct error err = { 0 };
 
-        assert_int_equal(policy_nv_digest(step, policy, &err), 0);
+        assert_int_equal(policy_digest(&steps, &none, policy, &err), 0);
         assert_int_equal(crypto_random_secret(32, &key, &err), 0);
-        assert_int_equal(tpm_seal(t, key, policy, &none, ret, &err), TPM_GRANTED);
+        assert_int_equal(tpm_seal(t, &(struct tpm_sealing){ key, policy, &none, NULL }, ret, &err),
+                         TPM_GRANTED);
 }
 
 /* The Name of whatever is at @index. */
@@ -321,26 +323,26 @@ static void test_it_is_advanced_while_it_is_below(void **state) {
 
         assert_int_equal(make(t, key, &c), TPM_COUNTER_GOOD);
         tap(t);
-        wire.target = CC_NV_INCREMENT;
+        line.target = CC_NV_INCREMENT;
         assert_int_equal(advance(t, &c, key, 4), TPM_COUNTER_GOOD);
         assert_int_equal(c.value, 4);
-        assert_int_equal(wire.seen, 3);
+        assert_int_equal(line.seen, 3);
         assert_int_equal(advance(t, &c, key, 4), TPM_COUNTER_GOOD);
         assert_int_equal(advance(t, &c, key, 0), TPM_COUNTER_GOOD);
         assert_int_equal(c.value, 4);
-        assert_int_equal(wire.seen, 3);
+        assert_int_equal(line.seen, 3);
 
         assert_int_equal(tpm_counter_advance(t, &c, key, 1005, &err), -ERANGE);
         assert_int_equal(tpm_counter_advance(t, &c, key, UINT64_MAX, &err), -ERANGE);
         assert_int_equal(advance(t, &c, other, 5), TPM_COUNTER_WRONG_KEY);
-        assert_int_equal(wire.seen, 3);
+        assert_int_equal(line.seen, 3);
         c.value = 0;
         assert_int_equal(read_it(t, &c), TPM_COUNTER_GOOD);
         assert_int_equal(c.value, 4);
 
         assert_int_equal(advance(t, &c, key, 24), TPM_COUNTER_GOOD);
         assert_int_equal(c.value, 24);
-        assert_int_equal(wire.seen, 23);
+        assert_int_equal(line.seen, 23);
         close_clean(s, t);
 }
 
@@ -578,8 +580,8 @@ static void test_unwritten_it_opens_nothing(void **state) {
         assert_int_equal(read_it(t, &c), TPM_COUNTER_MISSING);
 
         tap(t);
-        wire.target = CC_NV_INCREMENT;
-        wire.cut_target = true;
+        line.target = CC_NV_INCREMENT;
+        line.cut_target = true;
         assert_int_equal(tpm_counter_make(t, BASE, key, &made, &err), -EIO);
         t = reopen(s, t);
         assert_int_equal(read_it(t, &c), TPM_COUNTER_UNWRITTEN);

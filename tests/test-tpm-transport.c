@@ -32,6 +32,7 @@
 
 static const struct steps steps = { .count = 1,
                                     .step = { { .kind = STEP_PCR, .pcr_mask = MASK } } };
+static const struct tpm_opener opener = { .steps = &steps };
 
 enum {
         CC_CREATE_PRIMARY = 0x131,
@@ -317,7 +318,7 @@ static int unseal_through(struct proxy *p, const struct sealed *object, struct t
         _cleanup_(secret_freep) struct secret *got = NULL;
         int r;
 
-        r = tpm_unseal(t, object, &steps, &got, why, err);
+        r = tpm_unseal(t, object, &opener, &got, why, err);
         assert_int_equal(got != NULL, r == TPM_GRANTED);
         return r;
 }

@@ -58,48 +58,35 @@ static int find_parent(struct tpm *t, const struct foreign_object *f, struct han
         return r > 0 ? TPM_GRANTED : TPM_OTHER;
 }
 
+/* What assert_pcrs() works on. */
+struct attempt {
+        struct tpm *tpm;
+        const struct way *way;
+        const struct handle *session;
+        const TPM2B_DIGEST *policy;
+};
+
 /* The policy that the PCRs make as they are. Their values aren't recorded, so the TPM is asked for
- * the digest instead of being told it; the object's authPolicy is what it's held against.
- * @ret_same: whether it's that of the object. */
-static TSS2_RC assert_pcrs(struct tpm *t, const struct way *way, const struct handle *session,
-                           const TPM2B_DIGEST *want, bool *ret_same) {
+ * the digest instead of being told it; the object's authPolicy is what it's held against. */
+static TSS2_RC assert_pcrs(void *arg) {
+        const struct attempt *a = arg;
         _cleanup_(esys_freep) TPM2B_DIGEST *got = NULL;
         const TPM2B_DIGEST as_it_is = { 0 };
         TSS2_RC rc = TSS2_RC_SUCCESS;
 
-        if (way->pcrs.count > 0)
-                rc = Esys_PolicyPCR(t->esys, session->tr, NO_SESSIONS, &as_it_is, &way->pcrs);
+        if (a->way->by_auth)
+                return TSS2_RC_SUCCESS;
+        if (a->way->pcrs.count > 0)
+                rc = Esys_PolicyPCR(a->tpm->esys, a->session->tr, NO_SESSIONS, &as_it_is,
+                                    &a->way->pcrs);
         if (rc == TSS2_RC_SUCCESS)
-                rc = Esys_PolicyGetDigest(t->esys, session->tr, NO_SESSIONS, &got);
+                rc = Esys_PolicyGetDigest(a->tpm->esys, a->session->tr, NO_SESSIONS, &got);
         if (rc)
                 return rc;
-        *ret_same = got->size == want->size && memcmp(got->buffer, want->buffer, want->size) == 0;
-        return TSS2_RC_SUCCESS;
-}
-
-/* Return: a code of the TPM; TPM2_RC_POLICY_FAIL also where it would only say so. */
-static TSS2_RC ask(struct tpm *t, const struct way *way, const struct handle *session,
-                   const struct handle *object, const TPM2B_DIGEST *policy,
-                   TPM2B_SENSITIVE_DATA **ret) {
-        TSS2_RC rc;
-
-        for (unsigned tries = 1;; tries++) {
-                bool same = true;
-
-                rc = way->by_auth ? TSS2_RC_SUCCESS : assert_pcrs(t, way, session, policy, &same);
-                if (rc == TSS2_RC_SUCCESS && !same)
-                        return TPM2_RC_POLICY_FAIL;
-                if (rc == TSS2_RC_SUCCESS) {
-                        rc = Esys_Unseal(t->esys, object->tr, session->tr, ESYS_TR_NONE,
-                                         ESYS_TR_NONE, ret);
-                        wipe_after_unseal(t);
-                }
-                if (rc != TPM2_RC_PCR_CHANGED || tries == UNSEAL_TRIES_MAX)
-                        return rc;
-                rc = Esys_PolicyRestart(t->esys, session->tr, NO_SESSIONS);
-                if (rc)
-                        return rc;
-        }
+        return got->size == a->policy->size &&
+                               memcmp(got->buffer, a->policy->buffer, got->size) == 0
+                       ? TSS2_RC_SUCCESS
+                       : TPM2_RC_POLICY_FAIL; /* as the TPM would say */
 }
 
 static int judge(struct tpm *t, TSS2_RC rc, const struct foreign_object *f, struct tpm_refusal *why,
@@ -128,6 +115,7 @@ int tpm_unseal_foreign(struct tpm *t, const struct foreign_object *object, struc
         _cleanup_(plain_wipep) TPM2B_SENSITIVE_DATA *plain = NULL;
         struct object o = { 0 };
         struct way way = { 0 };
+        struct attempt a = { t, &way, &session, &o.public.publicArea.authPolicy };
         TSS2_RC rc;
         int r;
 
@@ -146,7 +134,7 @@ int tpm_unseal_foreign(struct tpm *t, const struct foreign_object *object, struc
         if (r < 0)
                 return error_prefix(err, "unseal");
 
-        rc = ask(t, &way, &session, &loaded, &o.public.publicArea.authPolicy, &plain);
+        rc = unseal_under(t, &loaded, &session, assert_pcrs, &a, &plain);
         if (rc == TSS2_RC_SUCCESS)
                 handle_gone(&session);
         r = judge(t, rc, object, why, err);

@@ -176,6 +176,14 @@ void plain_wipep(TPM2B_SENSITIVE_DATA **p);
 int plain_take(const TPM2B_SENSITIVE_DATA *plain, struct secret **ret,
                struct error *err) _warn_unused_;
 
+/* Satisfies the session's policy. */
+typedef TSS2_RC (*assert_fn)(void *arg);
+
+/* TPM2_Unseal once the policy is satisfied; from the start again where PCRs changed meanwhile.
+ * ESYS allocates @ret. */
+TSS2_RC unseal_under(struct tpm *t, const struct handle *object, const struct handle *session,
+                     assert_fn assert_policy, void *arg, TPM2B_SENSITIVE_DATA **ret);
+
 /* PCRs that are extended while we're at it end a session's policy, though not one that it's about:
  * systemd measures in parallel. After so many tries somebody does it on purpose. */
 #define UNSEAL_TRIES_MAX 8

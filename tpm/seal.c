@@ -66,16 +66,38 @@ static int check_evidence(const struct sealed *made, struct error *err) {
         return r;
 }
 
-int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const struct pcrs *pcrs,
-             struct sealed *ret, struct error *err) {
+static int fill_in(const struct tpm_sealing *what, struct request *q, struct error *err) {
+        TPM2B_AUTH *auth = &q->sensitive.sensitive.userAuth;
+
+        if (secret_size(what->key) > KEY_MAX)
+                return error_set(err, -EINVAL, "seal: a TPM takes %d bytes, not %zu", KEY_MAX,
+                                 secret_size(what->key));
+        if (what->pcrs->mask >> PCR_COUNT)
+                return error_set(err, -EINVAL, "seal: there are %d PCRs", PCR_COUNT);
+        q->pcrs = pcr_selection(what->pcrs->bank, what->pcrs->mask);
+        memcpy(q->template.publicArea.authPolicy.buffer, what->policy, SHA256_SIZE);
+        q->sensitive.sensitive.data.size = (UINT16) secret_size(what->key);
+        memcpy(q->sensitive.sensitive.data.buffer, secret_data(what->key), secret_size(what->key));
+        if (!what->auth) {
+                q->template.publicArea.objectAttributes |= TPMA_OBJECT_NODA;
+                return 0;
+        }
+        if (secret_size(what->auth) > SHA256_SIZE)
+                return error_set(err, -EINVAL, "seal: an auth value of more than %d bytes",
+                                 SHA256_SIZE);
+        auth->size = (UINT16) secret_size(what->auth);
+        memcpy(auth->buffer, secret_data(what->auth), auth->size);
+        return 0;
+}
+
+int tpm_seal(struct tpm *t, const struct tpm_sealing *what, struct sealed *ret, struct error *err) {
         _cleanup_(handle_done) struct handle parent = HANDLE(t), session = HANDLE(t);
         _cleanup_(created_done) struct created made = { 0 };
         _cleanup_(request_wipe) struct request q = {
                 .template.publicArea = { .type = TPM2_ALG_KEYEDHASH,
                                          .nameAlg = TPM2_ALG_SHA256,
-                                         .objectAttributes = TPMA_OBJECT_FIXEDTPM |
-                                                             TPMA_OBJECT_FIXEDPARENT |
-                                                             TPMA_OBJECT_NODA,
+                                         .objectAttributes =
+                                                 TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT,
                                          .authPolicy.size = SHA256_SIZE,
                                          .parameters.keyedHashDetail.scheme.scheme =
                                                  TPM2_ALG_NULL },
@@ -85,14 +107,9 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
         TSS2_RC rc;
         int r;
 
-        if (secret_size(key) > KEY_MAX)
-                return error_set(err, -EINVAL, "seal: a TPM takes %d bytes, not %zu", KEY_MAX,
-                                 secret_size(key));
-        if (pcrs->mask >> PCR_COUNT)
-                return error_set(err, -EINVAL, "seal: there are %d PCRs", PCR_COUNT);
-        q.pcrs = pcr_selection(pcrs->bank, pcrs->mask);
-        memcpy(q.template.publicArea.authPolicy.buffer, policy, SHA256_SIZE);
-
+        r = fill_in(what, &q, err);
+        if (r < 0)
+                return r;
         r = clock_check(t, err);
         if (r == 0)
                 r = srk_any(t, &parent, &srk, err);
@@ -105,8 +122,6 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
 
         q.parent = parent.tr;
         q.session = session.tr;
-        q.sensitive.sensitive.data.size = (UINT16) secret_size(key);
-        memcpy(q.sensitive.sensitive.data.buffer, secret_data(key), secret_size(key));
         rc = create(t, &q, &made);
         if (rc)
                 return tpm_fault(t, rc, "seal", err);
@@ -114,10 +129,10 @@ int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const 
 
         if (!public_is_made_from(made.public, &q.template))
                 return error_set(err, -EIO, "seal: the TPM made another object than was asked");
-        r = check_creation(&made.creation->creationData, pcrs, err);
+        r = check_creation(&made.creation->creationData, what->pcrs, err);
         if (r != TPM_GRANTED)
                 return r;
-        r = sealed_encode(&made, &srk, pcrs, &object, err);
+        r = sealed_encode(&made, &srk, what->pcrs, &object, err);
         if (r < 0)
                 return r;
         r = check_evidence(&object, err);

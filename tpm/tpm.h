@@ -32,14 +32,21 @@ enum tpm_verdict {
         TPM_OTHER,        /* the sealed object's parent isn't the storage key of this TPM */
         TPM_DAMAGED,    /* this TPM doesn't take the object: altered, or not what its policy says */
         TPM_UNMEASURED, /* a selected PCR is all 00 or all FF: it says nothing */
+        TPM_UNSIGNED,   /* no signature is for the PCRs as they are */
+        TPM_RETIRED,    /* its counter is beyond what its policy allows: this version is dead */
+        TPM_NO_COUNTER, /* its counter is gone, or another one stands in its place */
+        TPM_WRONG_AUTH, /* the auth value isn't the right one, or there's none at hand */
         TPM_UNPROVEN, /* nothing shows that this TPM made it in the state that the policy demands */
 };
 
 /* Why a verdict was not TPM_GRANTED. */
 struct tpm_refusal {
-        uint32_t pcrs;   /* TPM_PCR_MISMATCH: those that differ; TPM_UNMEASURED: the empty ones */
-        struct pcrs now; /* their values as they are */
-        char text[120];  /* TPM_UNPROVEN: what is missing, in words */
+        /* TPM_PCR_MISMATCH: those that differ; TPM_UNMEASURED: the empty ones; TPM_UNSIGNED: those
+         * that differ from what they were, maybe none. */
+        uint32_t pcrs;
+        struct pcrs now;  /* their values as they are */
+        uint64_t counter; /* TPM_RETIRED: its value */
+        char text[120];   /* TPM_UNPROVEN, TPM_NO_COUNTER: what is missing, in words */
 };
 
 #define TPM_BYTES_MAX 512
@@ -133,46 +140,59 @@ int tpm_info(struct tpm *t, struct tpm_info *ret, struct error *err) _warn_unuse
 int tpm_pcr_read(struct tpm *t, enum pcr_bank bank, uint32_t mask, struct pcrs *ret,
                  struct error *err) _warn_unused_;
 
+/* What is to be sealed. All borrowed. */
+struct tpm_sealing {
+        struct secret *key;      /* 1 to 128 bytes */
+        const uint8_t *policy;   /* the object's authPolicy, SHA-256 */
+        const struct pcrs *pcrs; /* that creation data records, with the values they must have */
+        struct secret *auth;     /* the auth value that its policy asks for, or NULL */
+};
+
 /**
  * tpm_seal() - make an object that only this TPM opens, and only under a policy
- * @t:      the TPM
- * @key:    1 to 128 bytes; borrowed
- * @policy: the object's authPolicy, SHA-256
- * @pcrs:   the PCRs that creation data records, with the values that they must have
  * @ret:    filled in on TPM_GRANTED; untouched otherwise
  *
  * The parent is the storage key: the one at 0x81000001 where that is one, else the primary key of
  * the standard ECC P-256 template, else of the RSA-2048 one (TCG TPM v2.0 Provisioning Guidance,
- * 7.5.1). The object is fixedTPM, fixedParent and noDA, without user authorisation: only the policy
- * opens it. The key crosses the transport encrypted, in a session salted with the parent (Part 1,
- * sections 19.6 and 21). Part 3, TPM2_Create.
+ * 7.5.1). The object is fixedTPM and fixedParent, without user authorisation: only the policy opens
+ * it. Without auth value it's noDA as well, lest somebody who resets the TPM lock it out. The key
+ * crosses the transport encrypted, in a session salted with the parent (Part 1, sections 19.6 and
+ * 21). Part 3, TPM2_Create.
  *
- * Return: TPM_GRANTED; TPM_PCR_MISMATCH (the PCRs moved since @pcrs were read); or -EIO, -EINVAL,
+ * Return: TPM_GRANTED; TPM_PCR_MISMATCH (the PCRs moved since they were read); or -EIO, -EINVAL,
  *         -ENOMEM.
  */
-int tpm_seal(struct tpm *t, struct secret *key, const uint8_t policy[32], const struct pcrs *pcrs,
-             struct sealed *ret, struct error *err) _warn_unused_;
+int tpm_seal(struct tpm *t, const struct tpm_sealing *what, struct sealed *ret,
+             struct error *err) _warn_unused_;
+
+/* How to satisfy a policy. All borrowed. */
+struct tpm_opener {
+        const struct steps *steps;
+        const struct signature *signature; /* for STEP_AUTHORIZE; NULL: none at hand */
+        struct secret *auth;               /* STEP_AUTH; NULL: nobody knows */
+};
 
 /**
  * tpm_unseal() - recover the key in a sealed object
  * @t:      the TPM that sealed it
  * @object: as tpm_seal() made it; from a disk, so hostile
- * @steps:  how to satisfy its policy
+ * @opener: how to satisfy its policy; the steps are from a disk, too
  * @ret:    on TPM_GRANTED a new secret, now the caller's; untouched otherwise
- * @why:    filled in on TPM_PCR_MISMATCH and TPM_UNPROVEN
+ * @why:    filled in on the verdicts that struct tpm_refusal names
  * @err:    filled in if, and only if, the result is negative
  *
- * Only what this TPM made itself under its storage key, while the PCRs had the values that the
- * policy demands, is opened: creation data says so, and the TPM must stand by it. Which PCRs may
- * not be none.
+ * Only what this TPM made itself under its storage key, while the PCRs had the values that are
+ * recorded beside it, is opened: creation data says so, and the TPM must stand by it. Which PCRs
+ * may not be none, and must be those of the steps, the latch aside.
  *
  * One salted policy session that encrypts the responses; no object and no session is left behind,
- * whatever the result. Part 3, TPM2_Load, TPM2_CertifyCreation, TPM2_PolicyPCR, TPM2_Unseal.
+ * whatever the result. Part 3, TPM2_Load, TPM2_CertifyCreation, TPM2_Unseal, and of the policy
+ * commands those that the steps name.
  *
  * Return: a verdict, which the caller must act on and never pass up; or -EIO (TPM or transport
  *         failed), -ENOMEM, -EPERM (no locked memory to be had).
  */
-int tpm_unseal(struct tpm *t, const struct sealed *object, const struct steps *steps,
+int tpm_unseal(struct tpm *t, const struct sealed *object, const struct tpm_opener *opener,
                struct secret **ret, struct tpm_refusal *why, struct error *err) _warn_unused_;
 
 /* The authPolicy in the object's public area. Return: false where that isn't an object of ours. */

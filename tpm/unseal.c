@@ -1,25 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "tpm/internal.h"
-
-/* The steps, ready to be sent. */
-struct plan {
-        unsigned count;
-        uint32_t pcrs; /* all that the steps ask for */
-        struct {
-                TPML_PCR_SELECTION selection;
-                TPM2B_DIGEST digest;
-        } pcr[STEPS_MAX];
-};
+#include "tpm/nv.h"
+#include "tpm/steps.h"
 
 /* What is asked for, as the TPM wants it. */
 struct request {
         const struct tpm_bytes *srk; /* Name of the parent */
         struct object object;
-        struct plan plan;
         struct evidence evidence;
 };
 
@@ -38,28 +29,6 @@ void plain_wipep(TPM2B_SENSITIVE_DATA **p) {
         if (*p)
                 explicit_bzero(*p, sizeof(**p));
         Esys_Free(*p);
-}
-
-/* Return: TPM_GRANTED; TPM_DAMAGED where a step asks for a PCR whose value isn't recorded; or -EIO.
- */
-static int plan_make(const struct sealed *object, const struct steps *steps, struct plan *ret,
-                     struct error *err) {
-        if (steps->count > STEPS_MAX)
-                return TPM_DAMAGED;
-        for (unsigned i = 0; i < steps->count; i++) {
-                uint32_t mask = steps->step[i].pcr_mask;
-                int r;
-
-                if (steps->step[i].kind != STEP_PCR || mask == 0 || (mask & ~object->pcrs.mask))
-                        return TPM_DAMAGED;
-                r = pcr_digest(&object->pcrs, mask, &ret->pcr[i].digest, err);
-                if (r < 0)
-                        return r;
-                ret->pcr[i].selection = pcr_selection(object->pcrs.bank, mask);
-                ret->pcrs |= mask;
-                ret->count = i + 1;
-        }
-        return TPM_GRANTED;
 }
 
 int plain_take(const TPM2B_SENSITIVE_DATA *plain, struct secret **ret, struct error *err) {
@@ -94,16 +63,11 @@ int object_load(struct tpm *t, const struct handle *parent, const struct object 
         return TPM_GRANTED;
 }
 
-/* What the TPM says to the steps and, if they are satisfied, to the wish for the key. */
-static TSS2_RC ask(struct tpm *t, const struct plan *plan, const struct handle *session,
-                   const struct handle *object, TPM2B_SENSITIVE_DATA **ret) {
-        TSS2_RC rc;
-
+TSS2_RC unseal_under(struct tpm *t, const struct handle *object, const struct handle *session,
+                     assert_fn assert_policy, void *arg, TPM2B_SENSITIVE_DATA **ret) {
         for (unsigned tries = 1;; tries++) {
-                rc = TSS2_RC_SUCCESS;
-                for (unsigned i = 0; i < plan->count && rc == TSS2_RC_SUCCESS; i++)
-                        rc = Esys_PolicyPCR(t->esys, session->tr, NO_SESSIONS, &plan->pcr[i].digest,
-                                            &plan->pcr[i].selection);
+                TSS2_RC rc = assert_policy(arg);
+
                 if (rc == TSS2_RC_SUCCESS) {
                         rc = Esys_Unseal(t->esys, object->tr, session->tr, ESYS_TR_NONE,
                                          ESYS_TR_NONE, ret);
@@ -117,58 +81,116 @@ static TSS2_RC ask(struct tpm *t, const struct plan *plan, const struct handle *
         }
 }
 
-/* The TPM refused; say which PCR it was. Return: TPM_PCR_MISMATCH; TPM_DAMAGED; -EIO. */
-static int explain(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct sealed *object,
-                   struct tpm_refusal *why, struct error *err) {
+/* Those of @asked that aren't what they were, with their values. */
+static int find_changed(struct tpm *t, uint32_t asked, const struct pcrs *recorded,
+                        struct tpm_refusal *ret, struct error *err) {
         struct pcrs now = { 0 };
-        size_t size = pcr_size(object->pcrs.bank);
-        uint32_t differ = 0;
-        int r;
+        size_t size = pcr_size(recorded->bank);
+        int r = tpm_pcr_read(t, recorded->bank, asked, &now, err);
 
-        r = tpm_pcr_read(t, object->pcrs.bank, asked, &now, err);
         if (r == -ENOENT)
                 err->errnum = -EIO; /* no bank to hold against is a fault here, as any */
         if (r < 0)
                 return error_prefix(err, "unseal");
+        *ret = (struct tpm_refusal){ .now = now };
         for (unsigned n = 0; n < PCR_COUNT; n++)
-                if ((asked & (1u << n)) && memcmp(now.value[n], object->pcrs.value[n], size) != 0)
-                        differ |= 1u << n;
+                if ((asked & (1u << n)) && memcmp(now.value[n], recorded->value[n], size) != 0)
+                        ret->pcrs |= 1u << n;
                 else
-                        memset(now.value[n], 0, size);
-        if (differ) {
-                now.mask = differ;
-                *why = (struct tpm_refusal){ .pcrs = differ, .now = now };
-                return TPM_PCR_MISMATCH;
+                        memset(ret->now.value[n], 0, size);
+        ret->now.mask = ret->pcrs;
+        return 0;
+}
+
+/* The PCRs that the policy's step @at is about. */
+static uint32_t asked_at(const struct steps *steps, unsigned at) {
+        if (at < steps->count &&
+            (steps->step[at].kind == STEP_AUTHORIZE || steps->step[at].kind == STEP_OR))
+                return at > 0 ? steps->step[at - 1].pcr_mask : 0;
+        return steps_pcrs(steps);
+}
+
+/* Return: TPM_RETIRED; TPM_NO_COUNTER; TPM_GRANTED where the counter is as the step wants it; -EIO.
+ */
+static int explain_counter(const struct run *run, const struct step *s, struct tpm_refusal *why,
+                           struct error *err) {
+        static const char *const words[] = {
+                [TPM_COUNTER_MISSING] = "it isn't there: somebody removed it, or cleared the TPM",
+                [TPM_COUNTER_UNWRITTEN] = "it was removed, and another stands in its place",
+                [TPM_COUNTER_OTHER] = "it was removed, and something else stands in its place",
+        };
+        uint64_t value = 0;
+        int r = counter_examine(run->tpm, s->nv.index, s->nv.name, run->session, &value, err);
+
+        if (r < 0)
+                return error_prefix(err, "unseal");
+        *why = (struct tpm_refusal){ .counter = value };
+        if (r == TPM_COUNTER_GOOD)
+                return value > s->nv.le ? TPM_RETIRED : TPM_GRANTED;
+        (void) snprintf(why->text, sizeof(why->text), "%s", words[r]);
+        return TPM_NO_COUNTER;
+}
+
+/* The TPM refused, or would have; say what it was. Return: a verdict; -EIO. */
+static int explain(const struct run *run, TSS2_RC rc, struct tpm_refusal *why, struct error *err) {
+        const struct steps *steps = run->opener->steps;
+        enum step_kind kind = run->at < steps->count ? steps->step[run->at].kind : STEP_PCR;
+        struct tpm_refusal found = { 0 };
+        int r;
+
+        if (run->at < steps->count && kind == STEP_NV)
+                return explain_counter(run, &steps->step[run->at], why, err);
+        if (run->at < steps->count && kind == STEP_AUTH)
+                return TPM_WRONG_AUTH;
+        r = find_changed(run->tpm, asked_at(steps, run->at), run->recorded, &found, err);
+        if (r < 0)
+                return r;
+        if (found.pcrs || kind == STEP_AUTHORIZE) {
+                *why = found;
+                return kind == STEP_AUTHORIZE ? TPM_UNSIGNED : TPM_PCR_MISMATCH;
         }
         if (rc == TPM2_RC_PCR_CHANGED)
-                return tpm_fault(t, rc, "unseal: PCRs keep changing", err);
-        return TPM_DAMAGED; /* the steps hold, but its policy isn't them */
+                return tpm_fault(run->tpm, rc, "unseal: PCRs keep changing", err);
+        /* The steps hold, but its policy isn't them. Or the counter is another by now. */
+        for (unsigned i = 0; i < steps->count; i++)
+                if (steps->step[i].kind == STEP_NV &&
+                    (r = explain_counter(run, &steps->step[i], why, err)) != TPM_GRANTED)
+                        return r;
+        return TPM_DAMAGED;
 }
 
 /* All that can be said without the TPM. Return: TPM_GRANTED; TPM_DAMAGED; TPM_UNPROVEN; -EIO. */
 static int read_object(const struct sealed *object, const struct steps *steps, struct request *ret,
                        struct tpm_refusal *why, struct error *err) {
-        int r;
+        bool pin = false;
 
-        if (!sealed_decode(object, &ret->object))
+        if (!sealed_decode(object, &ret->object) || !steps_sound(steps) ||
+            steps_recorded(steps) == 0 || (steps_recorded(steps) & ~object->pcrs.mask) ||
+            steps->bank != object->pcrs.bank)
                 return TPM_DAMAGED;
-        r = plan_make(object, steps, &ret->plan, err);
-        if (r != TPM_GRANTED)
-                return r;
+        for (unsigned i = 0; i < steps->count; i++)
+                pin |= steps->step[i].kind == STEP_AUTH;
+        /* Where somebody has to know something, wrong guesses must count. */
+        if (pin && (ret->object.public.publicArea.objectAttributes & TPMA_OBJECT_NODA))
+                return TPM_DAMAGED;
         if (!object_is_bound(&ret->object))
                 return unproven(why, "it isn't bound to this TPM: it was imported, or may leave");
-        return evidence_read(object, ret->plan.pcrs, &ret->evidence, why, err);
+        return evidence_read(object, steps_recorded(steps), &ret->evidence, why, err);
 }
 
-static int judge(struct tpm *t, TSS2_RC rc, uint32_t asked, const struct sealed *object,
-                 struct tpm_refusal *why, struct error *err) {
+static int judge(const struct run *run, TSS2_RC rc, struct tpm_refusal *why, struct error *err) {
         switch (rc_base(rc)) {
         case TSS2_RC_SUCCESS: return TPM_GRANTED;
         case TPM2_RC_LOCKOUT: return TPM_LOCKED_OUT;
+        case TPM2_RC_AUTH_FAIL:
+        case TPM2_RC_BAD_AUTH:
+                return run->opener->auth ? TPM_WRONG_AUTH : tpm_fault(run->tpm, rc, "unseal", err);
         case TPM2_RC_VALUE:       /* of TPM2_PolicyPCR */
+        case TPM2_RC_POLICY:      /* of TPM2_PolicyNV */
+        case TPM2_RC_HANDLE:      /* the same: there's no counter */
         case TPM2_RC_POLICY_FAIL: /* of TPM2_Unseal */
-        case TPM2_RC_PCR_CHANGED: return explain(t, rc, asked, object, why, err);
-        default: return tpm_fault(t, rc, "unseal", err);
+        case TPM2_RC_PCR_CHANGED: return explain(run, rc, why, err);
+        default: return tpm_fault(run->tpm, rc, "unseal", err);
         }
 }
 
@@ -209,7 +231,8 @@ static int bring_in(struct tpm *t, const struct request *q, struct handles *h,
  *                       another system on this machine could have sealed its own key. In the same
  *                       session, whose HMAC shows that it's the TPM that answers; a use that isn't
  *                       about a policy resets the session's policy, so it comes before the steps
- * TPM2_PolicyPCR        with the values that we expect, so that a refusal comes before the key
+ * the policy's steps    see steps.c; the PCRs with the values that we expect, so that a refusal
+ *                       comes before the key
  * TPM2_Unseal           ends the session as well: continueSession is clear
  * TPM2_FlushContext     the object, the parent: only a resource manager would do that for us
  *
@@ -218,15 +241,16 @@ static int bring_in(struct tpm *t, const struct request *q, struct handles *h,
  * All of it trusts that the parent is a key of this TPM. A persistent or derived one is, unless
  * who carries the traffic plays a TPM of his own from the first command on, with a disk that he
  * made for it: nothing in the traffic tells that TPM from ours. */
-int tpm_unseal(struct tpm *t, const struct sealed *object, const struct steps *steps,
+int tpm_unseal(struct tpm *t, const struct sealed *object, const struct tpm_opener *opener,
                struct secret **ret, struct tpm_refusal *why, struct error *err) {
         _cleanup_(handles_done) struct handles h = { HANDLE(t), HANDLE(t), HANDLE(t) };
         _cleanup_(plain_wipep) TPM2B_SENSITIVE_DATA *plain = NULL;
         struct request q = { .srk = &object->srk };
+        struct run run = { t, &h.session, &h.loaded, opener, &object->pcrs, err, 0 };
         TSS2_RC rc;
         int r;
 
-        r = read_object(object, steps, &q, why, err);
+        r = read_object(object, opener->steps, &q, why, err);
         if (r != TPM_GRANTED)
                 return r;
         r = bring_in(t, &q, &h, why, err);
@@ -235,10 +259,10 @@ int tpm_unseal(struct tpm *t, const struct sealed *object, const struct steps *s
         if (r != TPM_GRANTED)
                 return r;
 
-        rc = ask(t, &q.plan, &h.session, &h.loaded, &plain);
+        rc = unseal_under(t, &h.loaded, &h.session, steps_assert, &run, &plain);
         if (rc == TSS2_RC_SUCCESS)
                 handle_gone(&h.session);
-        r = judge(t, rc, q.plan.pcrs, object, why, err);
+        r = judge(&run, rc, why, err);
         if (r != TPM_GRANTED)
                 return r;
 

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/disk.h"
+#include "agent/ek.h"
+#include "agent/kek-policy.h"
+#include "agent/machine.h"
+#include "agent/op.h"
+#include "base/crypto.h"
+#include "base/p256.h"
+#include "tpm/nv.h"
+
+volatile sig_atomic_t op_stop;
+
+/* Without a record, the KEK of a disk that is known to have it. Return: OUTCOME_DONE; -ENOENT. */
+static int from_known_disks(struct context *c, const char *name, struct kek *ret,
+                            struct error *err) {
+        _cleanup_(state_done) struct state s = { 0 };
+        int r = state_read(c->state_dir, &s, err);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < s.count; i++) {
+                _cleanup_(disk_done) struct disk d = DISK_INIT;
+                struct refusal ignored_why;
+                struct error ignored = { 0 };
+                struct luks_source from = state_source(&s.disks[i]);
+
+                if (strcmp(s.disks[i].kek, name) != 0 ||
+                    disk_load_enrolled(&from, &d, &ignored_why, &ignored) != OUTCOME_DONE ||
+                    strcmp(d.token->entry[0].kek.name, name) != 0)
+                        continue;
+                /* The older of two: the newer may be a rotation that wasn't proven. */
+                *ret = d.token->entry[d.token->entries - 1].kek;
+                return OUTCOME_DONE;
+        }
+        return error_set(err, -ENOENT, "no KEK named %s is known here", name);
+}
+
+/* The parent that it really has, not the one that a TPM showed before or after. */
+int op_kek_check_tpm(struct context *c, const struct kek *kek, struct refusal *why,
+                     struct error *err) {
+        char subject[NAME_MAX_SIZE + 4];
+
+        (void) snprintf(subject, sizeof(subject), "KEK %s", kek->name);
+        return ek_check(c, subject, &kek->sealed.srk, NULL, why, err);
+}
+
+/* The counter of the version before goes on; where there's none, or the TPM lost it, a new one.
+ * @ret_key: the caller's. */
+static int prepare_counter(struct context *c, const struct op_kek *k, struct policy_counter *ret,
+                           struct secret **ret_key, struct error *err) {
+        const struct step *old =
+                k->before && k->before->has_counter ? kek_counter(k->before) : NULL;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct tpm_counter counter = { 0 };
+        int r = TPM_COUNTER_MISSING;
+
+        if (old) {
+                counter.index = old->nv.index;
+                memcpy(counter.name, old->nv.name, sizeof(counter.name));
+                r = kek_counter_key(k->before, k->before_key, &key, err);
+                if (r == CRYPTO_FORGED)
+                        r = TPM_COUNTER_WRONG_KEY;
+                else if (r == 0)
+                        r = tpm_counter_read(c->tpm, &counter, err);
+                if (r < 0)
+                        return r;
+        }
+        if (r == TPM_COUNTER_GOOD) {
+                ret->le = (counter.value > k->le_seen ? counter.value : k->le_seen) + 1;
+        } else {
+                key = secret_free(key);
+                counter = (struct tpm_counter){ 0 };
+                if ((r = p256_make(&key, err)) < 0 ||
+                    (r = tpm_counter_make(c->tpm,
+                                          c->counter_index ? c->counter_index : TPM_COUNTER_BASE,
+                                          key, &counter, err)) < 0)
+                        return r;
+                if (r != TPM_COUNTER_GOOD)
+                        return error_set(err, -EIO, "the TPM doesn't keep a counter");
+                ret->le = counter.value;
+        }
+        ret->index = counter.index;
+        memcpy(ret->name, counter.name, sizeof(ret->name));
+        *ret_key = TAKE(key);
+        return 0;
+}
+
+/* The states that the version before opens in, where they are states of the same PCRs. */
+static const struct steps *keep(const struct op_kek *k) {
+        struct policy old;
+
+        return k->before && !k->states && policy_of_steps(&k->before->steps, &old) &&
+                               policy_same(&old, &k->policy->policy)
+                       ? &k->before->steps
+                       : NULL;
+}
+
+/* What the policy wants beside PCRs, and the counter; then the version itself. */
+static int create(struct context *c, struct op_kek *k, uint32_t version, struct secret **ret,
+                  struct refusal *why, struct error *err) {
+        const struct named_policy *p = k->policy;
+        _cleanup_(secret_freep) struct secret *counter_key = NULL;
+        struct signature signature;
+        struct policy_counter counter;
+        struct kek_refusal reason = { 0 };
+        struct factor factor = { 0 };
+        struct kek_request q = { .name = k->name,
+                                 .version = version,
+                                 .policy = &p->policy,
+                                 .allow_unmeasured = p->allow_unmeasured,
+                                 .counter = &counter,
+                                 .states = k->states,
+                                 .states_count = k->states_count,
+                                 .keep = keep(k),
+                                 .factor = &factor };
+        int r;
+
+        if ((r = kek_policy_new_factor(c, p, k->name, &q.factor_input, why, err)) != OUTCOME_DONE ||
+            (r = factor_new(factor_source_kind(&p->factor), NULL, &factor, err)) < 0)
+                return r;
+        if ((r = context_tpm(c, err)) < 0 ||
+            (r = prepare_counter(c, k, &counter, &counter_key, err)) < 0 ||
+            (r = machine_signature(c, p->signature_file, &p->policy, &signature, err)) < 0)
+                return r;
+        q.signature = r > 0 ? &signature : NULL;
+        q.counter_key = counter_key;
+        r = kek_create(c->tpm, &q, &k->kek, ret, &reason, err);
+        return r > 0 ? refuse_kek(why, k->name, &k->kek, r, &reason) : r;
+}
+
+int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
+                struct error *err) {
+        _cleanup_(secret_freep) struct secret *made = NULL;
+        const struct named_policy *said = c->policy;
+        int r = create(c, k, version, &made, why, err);
+
+        if (r == OUTCOME_DONE) {
+                c->policy = k->policy; /* nothing is recorded yet */
+                r = context_kek_made(c, k->name, &k->kek, &k->key, why, err);
+                c->policy = said;
+        }
+        if (r != OUTCOME_DONE)
+                return r;
+        if (!crypto_same(made, k->key))
+                return error_set(err, -EIO, "the TPM gives back another key than was sealed");
+        return op_kek_check_tpm(c, &k->kek, why, err);
+}
+
+int op_kek_new(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
+               struct error *err) {
+        _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
+        char folder[300];
+        int r;
+
+        if (!record)
+                return error_nomem(err);
+        r = op_kek_make(c, k, version, why, err);
+        if (r != OUTCOME_DONE)
+                return r;
+        k->is_new = true;
+        (void) snprintf(record->name, sizeof(record->name), "%s", k->name);
+        (void) snprintf(record->policy, sizeof(record->policy), "%s", k->policy->name);
+        record->has_current = true;
+        record->current = k->kek;
+        time_text(record->current_created);
+        context_store(c, folder);
+        return store_write(folder, record, err);
+}
+
+/* What becomes of a counter's verdict where the counter has to be there. */
+static int refuse_counter(struct refusal *why, const struct kek *kek, int verdict) {
+        static const char *const words[] = {
+                [TPM_COUNTER_MISSING] = "it isn't there: somebody removed it, or cleared the TPM",
+                [TPM_COUNTER_UNWRITTEN] = "it was removed and made again, and never written",
+                [TPM_COUNTER_OTHER] = "something else stands in its place",
+                [TPM_COUNTER_WRONG_KEY] = "the key in the token isn't its key",
+                [TPM_COUNTER_OTHER_TPM] = "this is another TPM",
+        };
+
+        refusal_set(why, REFUSAL_COUNTER, "KEK %s v%u: its counter in the TPM is not as it was",
+                    kek->name, kek->version);
+        refusal_detail(why, "%s", words[verdict]);
+        return OUTCOME_REFUSED;
+}
+
+int op_kek_revoke(struct context *c, const struct kek *kek, struct secret *key, uint64_t *ret,
+                  struct refusal *why, struct error *err) {
+        _cleanup_(secret_freep) struct secret *counter_key = NULL;
+        const struct step *s = kek_counter(kek);
+        struct tpm_counter counter = { .index = s->nv.index };
+        int r;
+
+        memcpy(counter.name, s->nv.name, sizeof(counter.name));
+        r = kek_counter_key(kek, key, &counter_key, err);
+        if (r == CRYPTO_FORGED)
+                return refuse_counter(why, kek, TPM_COUNTER_WRONG_KEY);
+        if (r < 0 || (r = context_tpm(c, err)) < 0 ||
+            (r = tpm_counter_advance(c->tpm, &counter, counter_key, s->nv.le, err)) < 0)
+                return r;
+        if (r != TPM_COUNTER_GOOD)
+                return refuse_counter(why, kek, r);
+        if (counter.value > s->nv.le) {
+                refusal_set(why, REFUSAL_COUNTER,
+                            "KEK %s v%u: its counter in the TPM is beyond this version already",
+                            kek->name, kek->version);
+                refusal_detail(why, "somebody delayed or repeated what was sent to the TPM");
+                return OUTCOME_REFUSED;
+        }
+        *ret = counter.value;
+        return OUTCOME_DONE;
+}
+
+static int create_first(struct context *c, struct op_kek *k, struct refusal *why,
+                        struct error *err) {
+        struct named_policy standard;
+        int r;
+
+        if (!k->policy) {
+                r = named_policy_find(c, POLICY_DEFAULT, &standard, why, err);
+                if (r != OUTCOME_DONE)
+                        return r;
+                k->policy = &standard;
+        }
+        r = op_kek_new(c, k, 1, why, err);
+        if (k->policy == &standard)
+                k->policy = NULL;
+        return r;
+}
+
+/* Return: OUTCOME_DONE; -ENOENT where nothing here knows the KEK; or another fault. */
+static int find_current(struct context *c, struct op_kek *k, struct error *err) {
+        _cleanup_(freep) struct kek_record *record = NULL;
+        int r = context_record(c, k->name, &record, err);
+
+        if (r < 0)
+                return r;
+        if (!record->has_current)
+                return from_known_disks(c, k->name, &k->kek, err);
+        k->kek = record->current;
+        return OUTCOME_DONE;
+}
+
+int op_kek_current(struct context *c, struct op_kek *k, struct refusal *why, struct error *err) {
+        char have[POLICY_TEXT_MAX], want[POLICY_TEXT_MAX];
+        struct policy has;
+        int r = find_current(c, k, err);
+
+        if (r == -ENOENT) {
+                *err = (struct error){ 0 };
+                return create_first(c, k, why, err);
+        }
+        if (r < 0)
+                return r;
+
+        if (k->policy && policy_of_steps(&k->kek.steps, &has) &&
+            !policy_same(&has, &k->policy->policy)) {
+                policy_text(&has, have);
+                policy_text(&k->policy->policy, want);
+                return refusal_set(why, REFUSAL_POLICY_DIFFERS,
+                                   "KEK %s is sealed to %.80s; this disk was to be sealed to %.80s",
+                                   k->name, have, want);
+        }
+        r = context_kek(c, k->name, &k->kek, &k->key, why, err);
+        return r == OUTCOME_DONE ? op_kek_check_tpm(c, &k->kek, why, err) : r;
+}

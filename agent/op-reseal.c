@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/kek-policy.h"
+#include "agent/op.h"
+
+/* The state of the next boot, for a policy that can have it. */
+static int next_state(struct context *c, const struct op_reseal *args, struct pcrs *ret,
+                      struct refusal *why, struct error *err) {
+        _cleanup_(freep) struct kek_record *record = NULL;
+        struct named_policy policy;
+        int r;
+
+        if (args->policy)
+                policy = *args->policy;
+        else {
+                r = context_record(c, args->kek, &record, err);
+                if (r < 0)
+                        return r;
+                if (!record->has_current)
+                        return refusal_set(why, REFUSAL_UNKNOWN_DISK,
+                                           "no KEK named %s is known here", args->kek);
+                r = kek_policy_next(c, record, &record->current, &policy, why, err);
+                if (r != OUTCOME_DONE)
+                        return r;
+        }
+        if (policy.policy.kind != POLICY_PREDICTED)
+                return refusal_set(why, REFUSAL_NO_POLICY,
+                                   "KEK %s has a %s policy: nothing of it is sealed to a next boot",
+                                   args->kek, policy_kind_name(policy.policy.kind));
+        *ret = (struct pcrs){ .bank = policy.policy.bank, .mask = policy.policy.pcr_mask };
+        return op_predict(c, args->next, ret, why, err);
+}
+
+/* What the rotation before left unfinished is finished, and then it's done again: that one was
+ * sealed to what was then. */
+static int by_kek(struct context *c, const struct op_rotate *args, struct op_rotated *ret,
+                  struct refusal *why, struct error *err) {
+        int r = op_rotate(c, args, ret, why, err);
+
+        if (r != OUTCOME_DONE || !ret->resumed || c->dry_run)
+                return r;
+        op_rotated_done(ret);
+        return op_rotate(c, args, ret, why, err);
+}
+
+static void enroll_one(struct context *c, const struct op_reseal *args, struct op_rotated *all,
+                       struct op_rotated_disk *d) {
+        struct op_reenroll one = { .disk = { d->known.name, NULL },
+                                   .owner = args->owner,
+                                   .policy = args->policy };
+        struct op_reenrolled done = { 0 };
+        int r;
+
+        if (access(d->known.device, F_OK) < 0) {
+                d->what = ROTATED_ABSENT;
+                return;
+        }
+        r = op_reenroll(c, &one, &done, &d->refusal, &d->error);
+        d->what = r != OUTCOME_DONE ? ROTATED_FAILED : c->dry_run ? ROTATED_PENDING : ROTATED_DONE;
+        if (d->what != ROTATED_DONE)
+                return;
+        d->version = all->to = done.version;
+        all->policy = done.policy;
+}
+
+/* With a key of the owner each disk is enrolled anew: whatever the TPM says of the old version. */
+static int by_owner(struct context *c, const struct op_reseal *args, struct op_rotated *ret,
+                    struct refusal *why, struct error *err) {
+        _cleanup_(state_done) struct state s = { 0 };
+        _cleanup_(freep) struct kek_record *record = NULL;
+        int r = state_read(c->state_dir, &s, err);
+
+        if (r < 0 || (r = context_record(c, args->kek, &record, err)) < 0)
+                return r;
+        if (record->has_current) {
+                ret->from = ret->to = record->current.version;
+                (void) policy_of_steps(&record->current.steps, &ret->policy);
+        }
+        (void) snprintf(ret->kek, sizeof(ret->kek), "%s", args->kek);
+        ret->disks = calloc(s.count + 1, sizeof(*ret->disks));
+        if (!ret->disks)
+                return error_nomem(err);
+        for (size_t i = 0; i < s.count; i++)
+                if (strcmp(s.disks[i].kek, args->kek) == 0)
+                        ret->disks[ret->count++].known = s.disks[i];
+        if (ret->count == 0)
+                return refusal_set(why, REFUSAL_UNKNOWN_DISK, "no disk here has a KEK named %s",
+                                   args->kek);
+        for (size_t i = 0; i < ret->count; i++)
+                enroll_one(c, args, ret, &ret->disks[i]);
+        return OUTCOME_DONE;
+}
+
+int op_reseal(struct context *c, const struct op_reseal *args, struct op_rotated *ret,
+              struct refusal *why, struct error *err) {
+        struct op_rotate rotate = { .kek = args->kek, .policy = args->policy };
+        struct pcrs next;
+        int r;
+
+        if (args->next) {
+                r = next_state(c, args, &next, why, err);
+                context_release_tpm(c);
+                if (r != OUTCOME_DONE)
+                        return r;
+                rotate.states = &next;
+                rotate.states_count = 1;
+        }
+        return args->owner ? by_owner(c, args, ret, why, err) : by_kek(c, &rotate, ret, why, err);
+}
