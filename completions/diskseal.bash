@@ -11,14 +11,19 @@ __diskseal_disks() {
 }
 
 __diskseal_keks() {
-        diskseal "$@" kek list 2>/dev/null | awk 'NR > 1 && NF == 6 { print $1 }'
+        diskseal "$@" --tcti=none kek list 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+__diskseal_policies() {
+        diskseal "$@" --tcti=none policy show 2>/dev/null |
+                awk '/^ *The values / { exit } names { print $1 } $1 == "POLICY" { names = 1 }'
 }
 
 _diskseal() {
         local -A options=(
-                [format]='-N --name --role --kek --pcrs -y --yes --wipe-signature --header'
-                [adopt]='-N --name -k --key-file --bek --replace --header --role --kek --pcrs'
-                [enroll]='--recovery-key-file --key --pcrs --header'
+                [format]='-N --name --role --kek --policy --pcrs -y --yes --wipe-signature --header'
+                [adopt]='-N --name -k --key-file --bek --replace --header --role --kek --policy --pcrs'
+                [enroll]='--recovery-key-file --key --policy --pcrs --header'
                 [unlock]='--test --recovery --recovery-key-file --key --header'
                 [lock]=''
                 [remove]='-k --key-file --header'
@@ -28,13 +33,16 @@ _diskseal() {
                 [recovery]='--recovery-key-file --slot --header'
                 [escrow]='--cert --key --slot --header'
                 [header]='--recovery-key-file --key --header -y --yes'
-                [policy]=''
+                [policy]='--kek --policy --recovery-key-file --key --uki --kernel --cmdline --initrd
+                        --old-initrd --variable --phase --pcr --bank --append --output'
                 [doctor]=''
         )
-        local globals='--tcti --state-dir --config-dir --json -n --dry-run -q --quiet -h --help
-                --version'
-        local valued=' --tcti --state-dir --config-dir -N --name -k --key-file --role --kek --pcrs
-                --recovery-key-file --key --header --slot --cert --bek --wipe-signature '
+        local globals='--tcti --state-dir --config-dir --pin-file --json -n --dry-run -q --quiet
+                -h --help --version'
+        local valued=' --tcti --state-dir --config-dir --pin-file -N --name -k --key-file --role --kek
+                --policy --pcrs --recovery-key-file --key --header --slot --cert --bek
+                --wipe-signature --uki --kernel --cmdline --initrd --old-initrd --variable --phase
+                --pcr --bank --append --output '
         valued=${valued//$'\n'/ }
         local current=${COMP_WORDS[COMP_CWORD]} option='' verb='' joined='' folders=() i word
 
@@ -64,10 +72,14 @@ _diskseal() {
         case $option in
         --tcti) words='device:/dev/tpmrm0 swtpm:path=' ;;
         --state-dir | --config-dir | --bek) files=-d ;;
-        -k | --key-file | --recovery-key-file | --key | --header | --cert) files=-f ;;
+        -k | --key-file | --recovery-key-file | --key | --header | --cert | --pin-file) files=-f ;;
+        --uki | --kernel | --initrd | --old-initrd | --append | --output) files=-f ;;
         --role) words='os data' ;;
         --kek) words=$(__diskseal_keks "${folders[@]}") ;;
-        -N | --name | --pcrs | --slot) ;;
+        --policy) words=$(__diskseal_policies "${folders[@]}") ;;
+        --phase) words='enter-initrd' ;;
+        --bank) words='sha256 sha384' ;;
+        -N | --name | --pcrs | --slot | --cmdline | --variable | --pcr | --wipe-signature) ;;
         *)
                 if [[ $current == -* ]]; then
                         words="${options[${verb:-none}]-} $globals"
@@ -93,7 +105,7 @@ _diskseal() {
                                 words="check show approve $(__diskseal_disks "${folders[@]}")"
                                 files=-f
                                 ;;
-                        policy) words=show ;;
+                        policy) words='show check sign predict reseal' ;;
                         esac
                 fi
                 ;;
