@@ -9,21 +9,14 @@
 
 #define KEY_FILE_MAX (32 * 1024)
 
-/* Not every verb takes both. */
-static const char *given(const struct cli *cli, const char *option) {
-        for (unsigned i = 0; cli->verb->options[i].name; i++)
-                if (strcmp(cli->verb->options[i].name, option) == 0)
-                        return cli->value[i];
-        return NULL;
-}
-
 void cli_owner_done(struct cli_owner *o) {
         o->passphrase = secret_free(o->passphrase);
         o->escrow = private_key_free(o->escrow);
 }
 
 int cli_owner(const struct cli *cli, bool must_ask, struct cli_owner *ret, struct error *err) {
-        const char *file = given(cli, "recovery-key-file"), *key = given(cli, "key");
+        const char *file = cli_value_if_any(cli, "recovery-key-file");
+        const char *key = cli_value_if_any(cli, "key");
         char prompt[120];
         int r = 0;
 

@@ -5,7 +5,7 @@
 #include "agent/cli.h"
 
 int cli_policy(struct cli *cli, struct named_policy *ret, const struct named_policy **ret_given) {
-        const char *pcrs = cli_value(cli, "pcrs"), *name = cli_value(cli, "policy");
+        const char *pcrs = cli_value_if_any(cli, "pcrs"), *name = cli_value(cli, "policy");
         struct refusal why = { 0 };
         struct error err = { 0 };
         uint32_t mask;

@@ -6,6 +6,7 @@
 
 int cli_next_boot(struct cli *cli, struct op_next_boot *ret, bool *ret_given) {
         *ret = (struct op_next_boot){ .uki = cli_value(cli, "uki"),
+                                      .old_uki = cli_value(cli, "old-uki"),
                                       .kernel = cli_value(cli, "kernel"),
                                       .cmdline = cli_value(cli, "cmdline"),
                                       .initrd = cli_value(cli, "initrd"),
@@ -13,6 +14,8 @@ int cli_next_boot(struct cli *cli, struct op_next_boot *ret, bool *ret_given) {
                                       .variable = cli_value(cli, "variable") };
         if (ret->uki && (ret->kernel || ret->cmdline || ret->initrd))
                 return cli_usage(cli, "--uki: kernel, command line and initrd are in it");
+        if (ret->old_uki && !ret->uki)
+                return cli_usage(cli, "--old-uki: in place of it, --uki");
         if (!ret->initrd != !ret->old_initrd)
                 return cli_usage(cli, "--initrd and --old-initrd: both or none of them");
         *ret_given = ret->uki || ret->kernel || ret->cmdline || ret->initrd || ret->variable;

@@ -204,6 +204,7 @@ static const struct cli_option options[] = {
         { "recovery-key-file", 0, "FILE", "reseal: by a passphrase of the disks" },
         { "key", 0, "FILE", "reseal: of an escrow; sign: PEM or a pkcs11: URI" },
         { "uki", 0, "FILE", "check, predict, sign: what will be booted" },
+        { "old-uki", 0, "FILE", "check, predict: in place of which one" },
         { "kernel", 0, "FILE", "check, predict: the same, where it's no UKI" },
         { "cmdline", 0, "TEXT", "… its command line" },
         { "initrd", 0, "FILE", "… its initrd, in place of" },

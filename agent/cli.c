@@ -7,11 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *cli_value(const struct cli *cli, const char *option) {
+/* Return: false where the verb doesn't take it. */
+static bool find_value(const struct cli *cli, const char *option, const char **ret) {
         for (unsigned i = 0; cli->verb->options[i].name; i++)
-                if (strcmp(cli->verb->options[i].name, option) == 0)
-                        return cli->value[i];
-        abort(); /* a verb asked for an option that isn't in its own table */
+                if (strcmp(cli->verb->options[i].name, option) == 0) {
+                        *ret = cli->value[i];
+                        return true;
+                }
+        return false;
+}
+
+const char *cli_value(const struct cli *cli, const char *option) {
+        const char *value;
+
+        if (!find_value(cli, option, &value))
+                abort(); /* a verb asked for an option that isn't in its own table */
+        return value;
+}
+
+const char *cli_value_if_any(const struct cli *cli, const char *option) {
+        const char *value;
+
+        return find_value(cli, option, &value) ? value : NULL;
 }
 
 unsigned cli_values(const struct cli *cli, const char *option, const char *ret[CLI_GIVEN_MAX + 1]) {

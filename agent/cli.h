@@ -58,6 +58,8 @@ extern const struct cli_verb verb_format, verb_adopt, verb_unlock, verb_lock, ve
 
 /* The value of one of the verb's options, or NULL. */
 const char *cli_value(const struct cli *cli, const char *option);
+/* The same for an option that not every verb takes which asks. */
+const char *cli_value_if_any(const struct cli *cli, const char *option);
 /* All values of an option that may stand several times, NULL at the end. Return: how many. */
 unsigned cli_values(const struct cli *cli, const char *option, const char *ret[CLI_GIVEN_MAX + 1]);
 

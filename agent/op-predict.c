@@ -122,26 +122,70 @@ int op_uki_states(const char *path, enum pcr_bank bank, const char *const *phase
         return uki_pcr11(&uki, bank, phases, ret->value[PCR_UKI], err);
 }
 
-static int add_uki(struct work *w) {
-        _cleanup_(freep) char *data = NULL;
-        uint8_t outer[PCR_SIZE_MAX], inner[PCR_SIZE_MAX];
-        struct predict_reason reason;
+/* A UKI, and the kernel in it. */
+struct image {
+        char *data;
         struct pe pe, kernel;
         struct uki uki;
+        uint8_t digest[PCR_SIZE_MAX]; /* of all of it, as the firmware measures it */
+};
+
+static void image_done(struct image *i) {
+        free(i->data);
+}
+
+static int read_uki(const struct work *w, const char *path, struct image *ret) {
+        int r = read_image(path, &ret->data, &ret->pe, w->err);
+
+        if (r < 0)
+                return r;
+        if ((r = uki_parse(&ret->pe, &ret->uki, w->err)) < 0 ||
+            (r = uki_kernel(&ret->uki, &ret->kernel, w->err)) < 0 ||
+            (r = pe_authenticode(&ret->pe, w->p.bank, ret->digest, w->err)) < 0)
+                return error_prefix(w->err, "%s", path);
+        return 0;
+}
+
+/* PCR 9 has the command line and the initrd, which the stub takes from the UKI. */
+static int add_parts(struct work *w, const struct uki *uki) {
+        _cleanup_(image_done) struct image old = { 0 };
+        struct predict_reason reason;
+        int r;
+
+        if (!w->next->old_uki) {
+                r = predict_same_parts(&w->p, uki, &reason, w->err);
+                if (r != PREDICT_UNKNOWN)
+                        return r;
+                (void) unknown(w, &reason);
+                refusal_detail(w->why, "PCR 9: say which UKI was booted: --old-uki");
+                return OUTCOME_REFUSED;
+        }
+        if ((r = read_uki(w, w->next->old_uki, &old)) < 0)
+                return r;
+        if (!predict_booted(&w->p, old.digest)) {
+                (void) snprintf(reason.text, sizeof(reason.text), "%.200s isn't what was booted",
+                                w->next->old_uki);
+                return unknown(w, &reason);
+        }
+        r = predict_uki_parts(&w->p, &old.uki, uki, &reason, w->err);
+        return r == PREDICT_UNKNOWN ? unknown(w, &reason) : r;
+}
+
+static int add_uki(struct work *w) {
+        _cleanup_(image_done) struct image next = { 0 };
+        uint8_t inner[PCR_SIZE_MAX];
+        struct predict_reason reason;
         bool measured;
         int r;
 
-        if ((r = read_image(w->next->uki, &data, &pe, w->err)) < 0)
+        if ((r = read_uki(w, w->next->uki, &next)) < 0)
                 return r;
-        if ((r = uki_parse(&pe, &uki, w->err)) < 0 || (r = uki_kernel(&uki, &kernel, w->err)) < 0)
-                return error_prefix(w->err, "%s", w->next->uki);
-        measured = uki_kernel_measured(&uki, &kernel, secure_boot(&w->log.log));
-        if ((r = pe_authenticode(&pe, w->p.bank, outer, w->err)) < 0 ||
-            (r = pe_authenticode(&kernel, w->p.bank, inner, w->err)) < 0 ||
-            (r = add_uki_pcr11(w, &uki)) < 0)
+        measured = uki_kernel_measured(&next.uki, &next.kernel, secure_boot(&w->log.log));
+        if ((r = pe_authenticode(&next.kernel, w->p.bank, inner, w->err)) < 0 ||
+            (r = add_uki_pcr11(w, &next.uki)) < 0)
                 return r;
-        r = predict_uki(&w->p, outer, measured ? inner : NULL, &reason);
-        return r == PREDICT_OK ? OUTCOME_DONE : unknown(w, &reason);
+        r = predict_uki(&w->p, next.digest, measured ? inner : NULL, &reason);
+        return r == PREDICT_OK ? add_parts(w, &next.uki) : unknown(w, &reason);
 }
 
 static int add_kernel(struct work *w) {
@@ -241,8 +285,12 @@ static int add_variable(struct work *w) {
 
 static int add_changes(struct work *w) {
         const struct op_next_boot *n = w->next;
+        struct predict_reason reason;
         int r = OUTCOME_DONE;
 
+        if ((n->uki || n->kernel || n->cmdline) &&
+            predict_loader_files(&w->p, &reason) != PREDICT_OK)
+                return unknown(w, &reason);
         if (n->uki)
                 r = add_uki(w);
         if (r == OUTCOME_DONE && n->kernel)

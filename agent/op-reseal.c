@@ -106,8 +106,8 @@ int op_reseal(struct context *c, const struct op_reseal *args, struct op_rotated
                 context_release_tpm(c);
                 if (r != OUTCOME_DONE)
                         return r;
-                rotate.states = &next;
                 rotate.states_count = 1;
         }
+        rotate.states = &next; /* none of those that it has */
         return args->owner ? by_owner(c, args, ret, why, err) : by_kek(c, &rotate, ret, why, err);
 }

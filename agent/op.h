@@ -245,8 +245,9 @@ struct op_rotated {
 struct op_rotate {
         const char *kek;
         const struct named_policy *policy; /* NULL: the one that the KEK has */
-        const struct pcrs *states; /* predicted: to open in these and as the machine is now */
-        size_t states_count;       /* … 0: in all that the version before opens in */
+        const struct pcrs *states; /* predicted: to open in these and as the machine is now; NULL:
+                                    * in all that the version before opens in */
+        size_t states_count;
 };
 
 /* A new version for all disks of a KEK. -EINTR: stopped by a signal; everything opens, run it
@@ -351,6 +352,7 @@ struct op_policies {
 /* What the next boot will be, as far as it's told; the rest is as this boot's event log has it. */
 struct op_next_boot {
         const char *uki, *kernel;        /* files; one of them at most, or NULL */
+        const char *old_uki;             /* file: this boot's, by which PCR 9 is told; or NULL */
         const char *cmdline;             /* the next one's; this boot's is in /proc/cmdline */
         const char *initrd, *old_initrd; /* files: the next one's, and this boot's */
         const char *variable;            /* NAME-GUID=FILE: a UEFI variable's value, as in FILE */

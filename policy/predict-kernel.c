@@ -4,6 +4,7 @@
 #include "base/crypto.h"
 #include "policy/event.h"
 #include "policy/predict-change.h"
+#include "policy/uki.h"
 
 /* A command line as boot loaders hand it on: UTF-16. Most of them count the final NUL. */
 struct options {
@@ -144,4 +145,120 @@ int predict_cmdline(struct prediction *p, const char *old, const char *new,
         if (r == PREDICT_OK)
                 *p = next;
         return r;
+}
+
+int predict_loader_files(const struct prediction *p, struct predict_reason *why) {
+        for (struct event e = { 0 }; eventlog_next(p->log, &e);)
+                if (e.pcr == 9 && e.type == EV_IPL && (p->mask & (1u << 9)))
+                        return predict_unknown(why,
+                                               "the boot loader measured the files that it read "
+                                               "into PCR 9 (event %u): its configuration and the "
+                                               "kernel change with it",
+                                               e.number);
+        return PREDICT_OK;
+}
+
+/* --- the UKI's parts, which its stub hands to the kernel --- */
+
+static int hash_initrd(const struct uki *uki, enum pcr_bank bank, uint8_t ret[PCR_SIZE_MAX],
+                       struct error *err) {
+        const struct uki_part *part = &uki->part[UKI_INITRD];
+        const struct chunk chunks[] = { { part->data, part->size }, { NULL, part->zeros } };
+
+        return crypto_hash(bank, chunks, ARRAY_SIZE(chunks), ret, err);
+}
+
+/* Return: false where stubs make something else of it than what stands there: control characters,
+ * and spaces around it. */
+static bool read_cmdline(const struct uki *uki, char ret[PREDICT_CMDLINE_MAX + 1]) {
+        const struct uki_part *part = &uki->part[UKI_CMDLINE];
+        size_t n = part->data ? strnlen((const char *) part->data, part->size) : 0;
+
+        if (n > PREDICT_CMDLINE_MAX)
+                return false;
+        if (n > 0)
+                memcpy(ret, part->data, n);
+        ret[n] = '\0';
+        for (size_t i = 0; i < n; i++)
+                if ((uint8_t) ret[i] < ' ' || (uint8_t) ret[i] >= 0x7f)
+                        return false;
+        return n == 0 || (ret[0] != ' ' && ret[n - 1] != ' ');
+}
+
+static bool same_sections(const struct uki *a, const struct uki *b) {
+        for (unsigned i = 0; i < UKI_SECTIONS; i++)
+                if (!a->part[i].data != !b->part[i].data)
+                        return false;
+        return true;
+}
+
+static int change_uki_cmdline(struct prediction *p, const struct uki *old, const struct uki *new,
+                              struct predict_reason *why, struct error *err) {
+        char before[PREDICT_CMDLINE_MAX + 1], after[PREDICT_CMDLINE_MAX + 1];
+
+        if (!read_cmdline(old, before) || !read_cmdline(new, after))
+                return predict_unknown(why, "a UKI's command line has control characters, or "
+                                            "spaces around it: stubs differ in what they make of "
+                                            "that");
+        return predict_cmdline(p, before, after, why, err);
+}
+
+int predict_uki_parts(struct prediction *p, const struct uki *old, const struct uki *new,
+                      struct predict_reason *why, struct error *err) {
+        uint8_t before[PCR_SIZE_MAX], after[PCR_SIZE_MAX];
+        struct prediction next = *p;
+        int r = PREDICT_OK;
+
+        if (!(p->mask & (1u << 9)))
+                return PREDICT_OK;
+        if (old->version != new->version || !same_sections(old, new))
+                return predict_unknown(why,
+                                       "the stubs of the two UKIs (%u, %u) or their sections "
+                                       "aren't the same: what they add to the initrd may differ",
+                                       old->version, new->version);
+        if (old->part[UKI_INITRD].data) {
+                if ((r = hash_initrd(old, p->bank, before, err)) < 0 ||
+                    (r = hash_initrd(new, p->bank, after, err)) < 0)
+                        return r;
+                r = predict_initrd(&next, before, after, why);
+        }
+        if (r == PREDICT_OK)
+                r = change_uki_cmdline(&next, old, new, why, err);
+        if (r == PREDICT_OK)
+                *p = next;
+        return r;
+}
+
+/* In either form. Return: PREDICT_OK; PREDICT_UNKNOWN; or -EIO. */
+static int proves_cmdline(const struct prediction *p, const struct uki *uki,
+                          struct predict_reason *why, struct error *err) {
+        char text[PREDICT_CMDLINE_MAX + 1];
+        struct options options;
+        int r = PREDICT_UNKNOWN;
+
+        if (!read_cmdline(uki, text) || !make_options(text, &options))
+                return predict_unknown(why, "the UKI's command line isn't plain text");
+        for (size_t less = 0; r == PREDICT_UNKNOWN && less <= 2; less += 2) {
+                struct forms f;
+
+                r = make_forms(p->bank, &options, &options, less, &f, err);
+                if (r == 0)
+                        r = tags_are(p, EVENT_TAG_LOAD_OPTIONS, f.old, "command line", why);
+        }
+        return r;
+}
+
+int predict_same_parts(const struct prediction *p, const struct uki *uki,
+                       struct predict_reason *why, struct error *err) {
+        uint8_t initrd[PCR_SIZE_MAX];
+        int r;
+
+        if (!(p->mask & (1u << 9)))
+                return PREDICT_OK;
+        if (!uki->part[UKI_INITRD].data)
+                return predict_unknown(why, "the UKI has no initrd");
+        r = hash_initrd(uki, p->bank, initrd, err);
+        if (r == 0)
+                r = tags_are(p, EVENT_TAG_INITRD, initrd, "initrd", why);
+        return r == PREDICT_OK ? proves_cmdline(p, uki, why, err) : r;
 }

@@ -70,6 +70,13 @@ unsigned predict_applications(const struct prediction *p) {
         return n;
 }
 
+bool predict_booted(const struct prediction *p, const uint8_t *digest) {
+        for (struct event e = { 0 }; eventlog_next(p->log, &e);)
+                if (is_application(&e) && memcmp(e.digest[p->bank], digest, pcr_size(p->bank)) == 0)
+                        return true;
+        return false;
+}
+
 int predict_application(struct prediction *p, unsigned which, const uint8_t *digest,
                         struct predict_reason *why) {
         unsigned all = predict_applications(p), n = 0;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/pcr.h"
 #include "policy/eventlog.h"
+#include "policy/uki.h"
 
 /* The PCRs of the next boot: those of this boot's event log, but for what is known to change.
  *
@@ -57,6 +58,9 @@ int predict_start(const struct eventlog *log, enum pcr_bank bank, uint32_t mask,
 /* How many boot applications PCR 4 has: what the firmware started, and what that loaded through the
  * firmware. */
 unsigned predict_applications(const struct prediction *p);
+
+/* Whether an image of that Authenticode hash was one of them. */
+bool predict_booted(const struct prediction *p, const uint8_t *digest);
 
 /**
  * predict_application() - another boot application
@@ -126,6 +130,30 @@ int predict_cmdline(struct prediction *p, const char *old, const char *new,
  */
 int predict_initrd(struct prediction *p, const uint8_t *old, const uint8_t *new,
                    struct predict_reason *why) _warn_unused_;
+
+/**
+ * predict_uki_parts() - the command line and the initrd of another UKI
+ * @old: this boot's: what was measured is found by it; predict_booted() says whether it is
+ * @new: the next boot's
+ *
+ * Changes what predict_cmdline() and predict_initrd() change, and nothing where PCR 9 isn't wanted.
+ * The stub adds to the initrd what it finds beside the UKI and in it, by its version: nothing of
+ * that is in the log, so both must be of one version and have the same sections, and the initrd
+ * alone must be what was measured.
+ *
+ * Return: PREDICT_OK; -EIO; or PREDICT_UNKNOWN.
+ */
+int predict_uki_parts(struct prediction *p, const struct uki *old, const struct uki *new,
+                      struct predict_reason *why, struct error *err) _warn_unused_;
+
+/* Whether PCR 9 has what this UKI will measure there, so that nothing changes. Return: as above. */
+int predict_same_parts(const struct prediction *p, const struct uki *uki,
+                       struct predict_reason *why, struct error *err) _warn_unused_;
+
+/* Where the boot loader measures each file that it reads (GRUB, into PCR 9), another kernel or
+ * command line comes with another configuration, and what that will be isn't known here. Return:
+ * PREDICT_OK where it doesn't; or PREDICT_UNKNOWN. */
+int predict_loader_files(const struct prediction *p, struct predict_reason *why) _warn_unused_;
 
 /* Anything else that was measured into PCR @pcr with the digest @old, such as a file that GRUB
  * read: each of its events gets the digest @new. Return: PREDICT_OK; or PREDICT_UNKNOWN where there

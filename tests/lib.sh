@@ -48,9 +48,25 @@ skip() {
 
 # --- the TPM ---
 
-# As a firmware leaves it: started up, PCR 7 extended. Returns when it listens, which the existence
-# of its socket alone doesn't say.
+# As a firmware leaves it: started up, PCR 7 extended.
 tpm_start() {
+        tpm_power_on
+        pcr_extend 7
+}
+
+# tpm_boot EXTENDS: what a boot measured: a file of lines as tpm2_pcrextend takes them.
+tpm_boot() {
+        local extends
+
+        mapfile -t extends <"$1"
+        tpm_stop
+        tpm_power_on
+        tpm2_pcrextend "${extends[@]}"
+}
+
+# Started up, and nothing measured. Returns when it listens, which the existence of its socket alone
+# doesn't say.
+tpm_power_on() {
         local i
 
         mkdir -p "$DIR/tpm-$tpms"
@@ -61,7 +77,6 @@ tpm_start() {
         tpm_pid=$!
         for ((i = 0; i < 2000; i++)); do
                 if grep -q "00010000 .* $DIR/tpm\$" /proc/net/unix; then
-                        pcr_extend 7
                         return
                 fi
                 kill -0 "$tpm_pid" 2>/dev/null || break

@@ -461,6 +461,27 @@ static void test_boot_options_are_measured_in_two_forms(void **state) {
 
 /* --- command line, initrd --- */
 
+/* GRUB's kernel and grub.cfg change together, and nobody says to what. */
+static void test_files_that_the_loader_measured(void **state) {
+        struct eventlog log;
+        struct prediction p;
+
+        (void) state;
+        for (unsigned pcr = 8; pcr <= 9; pcr++) {
+                made_header(&now, IN_ALL);
+                made_said(&now, pcr, EV_IPL, "(hd0)/grub.cfg", "x");
+                made_parse(&now, &log);
+                for (unsigned mask = 1u << 4; mask <= 1u << 9; mask <<= 5) {
+                        assert_int_equal(predict_start(&log, PCR_SHA256, mask, &p, &why),
+                                         PREDICT_OK);
+                        assert_int_equal(predict_loader_files(&p, &why), pcr == 9 && mask == 1u << 9
+                                                                                 ? PREDICT_UNKNOWN
+                                                                                 : PREDICT_OK);
+                }
+        }
+        assert_non_null(strstr(why.text, "event 1"));
+}
+
 static int cmdline(struct prediction *p, const char *old, const char *new) {
         struct error err = { 0 };
 
@@ -687,6 +708,7 @@ int main(void) {
                 cmocka_unit_test(test_a_command_line_is_replaced),
                 cmocka_unit_test(test_a_command_line_that_is_not_known),
                 cmocka_unit_test(test_an_initrd_is_replaced),
+                cmocka_unit_test(test_files_that_the_loader_measured),
                 cmocka_unit_test(test_a_recorded_boot_is_predicted_from_the_other),
                 cmocka_unit_test(test_a_recorded_command_line_in_pcr_12),
         };
