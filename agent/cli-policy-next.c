@@ -6,18 +6,17 @@
 
 int cli_next_boot(struct cli *cli, struct op_next_boot *ret, bool *ret_given) {
         *ret = (struct op_next_boot){ .uki = cli_value(cli, "uki"),
-                                      .old_uki = cli_value(cli, "old-uki"),
                                       .kernel = cli_value(cli, "kernel"),
                                       .cmdline = cli_value(cli, "cmdline"),
                                       .initrd = cli_value(cli, "initrd"),
-                                      .old_initrd = cli_value(cli, "old-initrd"),
+                                      .booted = cli_value(cli, "booted"),
                                       .variable = cli_value(cli, "variable") };
         if (ret->uki && (ret->kernel || ret->cmdline || ret->initrd))
                 return cli_usage(cli, "--uki: kernel, command line and initrd are in it");
-        if (ret->old_uki && !ret->uki)
-                return cli_usage(cli, "--old-uki: in place of it, --uki");
-        if (!ret->initrd != !ret->old_initrd)
-                return cli_usage(cli, "--initrd and --old-initrd: both or none of them");
+        if (ret->initrd && !ret->booted)
+                return cli_usage(cli, "--initrd: in place of which one? --booted");
+        if (ret->booted && !ret->uki && !ret->initrd)
+                return cli_usage(cli, "--booted: with --uki or --initrd");
         *ret_given = ret->uki || ret->kernel || ret->cmdline || ret->initrd || ret->variable;
         return -1;
 }

@@ -56,16 +56,6 @@ static int refuse(struct refusal *why, const char *subject, const struct kek *ke
                            subject, kek->name, kek->version, text, wanted);
 }
 
-static bool same_values(const struct pcrs *a, const struct pcrs *b) {
-        if (a->bank != b->bank || a->mask != b->mask)
-                return false;
-        for (unsigned n = 0; n < PCR_COUNT; n++)
-                if ((a->mask & (1u << n)) &&
-                    memcmp(a->value[n], b->value[n], pcr_size(a->bank)) != 0)
-                        return false;
-        return true;
-}
-
 /* Whoever boots a system of their own can seal to a list that has its state and ours. Known are the
  * states in which this machine sealed itself, and the one that it is in. */
 static int check_origin(struct context *c, const char *subject, const struct kek *kek,
@@ -74,12 +64,12 @@ static int check_origin(struct context *c, const char *subject, const struct kek
         struct pcrs now;
         int r;
 
-        if (record && record->has_current && same_values(sealed, &record->current.sealed.pcrs))
+        if (record && record->has_current && pcrs_equal(sealed, &record->current.sealed.pcrs))
                 return OUTCOME_DONE;
         if ((r = context_tpm(c, err)) < 0 ||
             (r = tpm_pcr_read(c->tpm, sealed->bank, sealed->mask, &now, err)) < 0)
                 return r;
-        if (same_values(sealed, &now))
+        if (pcrs_equal(sealed, &now))
                 return OUTCOME_DONE;
         return refusal_set(
                 why, REFUSAL_UNPROVEN,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define _GNU_SOURCE
+#include <assert.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -106,6 +107,7 @@ static unsigned add_options(struct option *to, char *letters, const struct cli_o
         unsigned n = 0;
 
         for (; from[n].name; n++) {
+                assert(n < CLI_OPTIONS_MAX);
                 to[n] = (struct option){ from[n].name,
                                          from[n].value ? required_argument : no_argument, NULL,
                                          first + (int) n };

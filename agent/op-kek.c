@@ -90,14 +90,28 @@ static int prepare_counter(struct context *c, const struct op_kek *k, struct pol
         return 0;
 }
 
-/* The states that the version before opens in, where they are states of the same PCRs. */
-static const struct steps *keep(const struct op_kek *k) {
+/* The states that the version before opens in, where they are states of the same PCRs: all of them
+ * for a rotation, none where the list is begun anew; and where a next boot is predicted those that
+ * were predicted in this one, since two kernels may be installed before it ends. */
+static int keep_states(struct context *c, const struct op_kek *k, const struct steps **ret,
+                       struct error *err) {
+        const struct kek *before = k->before;
         struct policy old;
+        struct pcrs now;
+        int r;
 
-        return k->before && !k->states && policy_of_steps(&k->before->steps, &old) &&
-                               policy_same(&old, &k->policy->policy)
-                       ? &k->before->steps
-                       : NULL;
+        if (!before || !policy_of_steps(&before->steps, &old) ||
+            !policy_same(&old, &k->policy->policy) || old.kind != POLICY_PREDICTED ||
+            (k->states && k->states_count == 0))
+                return 0;
+        if (k->states) {
+                r = tpm_pcr_read(c->tpm, before->sealed.pcrs.bank, before->sealed.pcrs.mask, &now,
+                                 err);
+                if (r < 0 || !pcrs_equal(&now, &before->sealed.pcrs))
+                        return r;
+        }
+        *ret = &before->steps;
+        return 0;
 }
 
 /* What the policy wants beside PCRs, and the counter; then the version itself. */
@@ -116,7 +130,6 @@ static int create(struct context *c, struct op_kek *k, uint32_t version, struct 
                                  .counter = &counter,
                                  .states = k->states,
                                  .states_count = k->states_count,
-                                 .keep = keep(k),
                                  .factor = &factor };
         int r;
 
@@ -125,6 +138,7 @@ static int create(struct context *c, struct op_kek *k, uint32_t version, struct 
                 return r;
         if ((r = context_tpm(c, err)) < 0 ||
             (r = prepare_counter(c, k, &counter, &counter_key, err)) < 0 ||
+            (r = keep_states(c, k, &q.keep, err)) < 0 ||
             (r = machine_signature(c, p->signature_file, &p->policy, &signature, err)) < 0)
                 return r;
         q.signature = r > 0 ? &signature : NULL;

@@ -152,19 +152,19 @@ static int add_parts(struct work *w, const struct uki *uki) {
         struct predict_reason reason;
         int r;
 
-        if (!w->next->old_uki) {
+        if (!w->next->booted) {
                 r = predict_same_parts(&w->p, uki, &reason, w->err);
                 if (r != PREDICT_UNKNOWN)
                         return r;
                 (void) unknown(w, &reason);
-                refusal_detail(w->why, "PCR 9: say which UKI was booted: --old-uki");
+                refusal_detail(w->why, "PCR 9: say which UKI was booted: --booted");
                 return OUTCOME_REFUSED;
         }
-        if ((r = read_uki(w, w->next->old_uki, &old)) < 0)
+        if ((r = read_uki(w, w->next->booted, &old)) < 0)
                 return r;
         if (!predict_booted(&w->p, old.digest)) {
                 (void) snprintf(reason.text, sizeof(reason.text), "%.200s isn't what was booted",
-                                w->next->old_uki);
+                                w->next->booted);
                 return unknown(w, &reason);
         }
         r = predict_uki_parts(&w->p, &old.uki, uki, &reason, w->err);
@@ -228,7 +228,7 @@ static int add_initrd(struct work *w) {
         struct predict_reason reason;
         int r;
 
-        if ((r = digest_of(w, w->next->old_initrd, old)) < 0 ||
+        if ((r = digest_of(w, w->next->booted, old)) < 0 ||
             (r = digest_of(w, w->next->initrd, new)) < 0)
                 return r;
         r = predict_initrd(&w->p, old, new, &reason);

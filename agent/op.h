@@ -245,8 +245,10 @@ struct op_rotated {
 struct op_rotate {
         const char *kek;
         const struct named_policy *policy; /* NULL: the one that the KEK has */
-        const struct pcrs *states; /* predicted: to open in these and as the machine is now; NULL:
-                                    * in all that the version before opens in */
+        /* predicted: to open in these, as the machine is now, and in what was predicted in this
+         * boot; with a count of 0 as the machine is now alone; NULL: in all that the version before
+         * opens in, too */
+        const struct pcrs *states;
         size_t states_count;
 };
 
@@ -351,11 +353,11 @@ struct op_policies {
 
 /* What the next boot will be, as far as it's told; the rest is as this boot's event log has it. */
 struct op_next_boot {
-        const char *uki, *kernel;        /* files; one of them at most, or NULL */
-        const char *old_uki;             /* file: this boot's, by which PCR 9 is told; or NULL */
-        const char *cmdline;             /* the next one's; this boot's is in /proc/cmdline */
-        const char *initrd, *old_initrd; /* files: the next one's, and this boot's */
-        const char *variable;            /* NAME-GUID=FILE: a UEFI variable's value, as in FILE */
+        const char *uki, *kernel; /* files; one of them at most, or NULL */
+        const char *cmdline;      /* the next one's; this boot's is in /proc/cmdline */
+        const char *initrd;       /* file */
+        const char *booted;   /* file: this boot's UKI or initrd, by which PCR 9 is told; or NULL */
+        const char *variable; /* NAME-GUID=FILE: a UEFI variable's value, as in FILE */
 };
 
 /* Predicts PCRs from the event log, which has to be this boot's. @ret: in: which, of which bank;
@@ -441,8 +443,7 @@ struct op_kek {
         const char *name;
         const struct named_policy *policy; /* NULL: whatever it has, or the default for a new one */
         /* Of a version that is to be made: the one that it follows, open, whose counter goes on;
-         * and the states that it's to open in beside the one of now, where it isn't to be all that
-         * @before opens in. */
+         * and the states that it's to open in beside the one of now, as in struct op_rotate. */
         const struct kek *before;
         struct secret *before_key; /* borrowed, as all of these */
         uint64_t le_seen;          /* the highest value of the counter that any version allows */

@@ -34,6 +34,16 @@ bool pcr_bank_parse(const char *name, enum pcr_bank *ret) {
         return false;
 }
 
+bool pcrs_equal(const struct pcrs *a, const struct pcrs *b) {
+        if (a->bank != b->bank || a->mask != b->mask)
+                return false;
+        for (unsigned n = 0; n < PCR_COUNT; n++)
+                if ((a->mask & (1u << n)) &&
+                    memcmp(a->value[n], b->value[n], pcr_size(a->bank)) != 0)
+                        return false;
+        return true;
+}
+
 bool pcr_mask_parse(const char *text, uint32_t *ret) {
         uint32_t mask = 0;
 

@@ -26,6 +26,9 @@ uint16_t pcr_bank_id(enum pcr_bank bank);
 const char *pcr_bank_name(enum pcr_bank bank);
 bool pcr_bank_parse(const char *name, enum pcr_bank *ret);
 
+/* Whether both have the same PCRs of the same bank, with the same values. */
+bool pcrs_equal(const struct pcrs *a, const struct pcrs *b);
+
 /* Reads "7" or "0,2,7" into a mask. Return: false unless it is one to 24 distinct numbers below 24,
  * joined by single commas. */
 bool pcr_mask_parse(const char *text, uint32_t *ret);

@@ -34,14 +34,14 @@ _diskseal() {
                 [escrow]='--cert --key --slot --header'
                 [header]='--recovery-key-file --key --header -y --yes'
                 [policy]='--kek --policy --recovery-key-file --key --uki --kernel --cmdline --initrd
-                        --old-initrd --variable --phase --pcr --bank --append --output'
+                        --booted --variable --phase --pcr --bank --append --output'
                 [doctor]=''
         )
         local globals='--tcti --state-dir --config-dir --pin-file --json -n --dry-run -q --quiet
                 -h --help --version'
         local valued=' --tcti --state-dir --config-dir --pin-file -N --name -k --key-file --role --kek
                 --policy --pcrs --recovery-key-file --key --header --slot --cert --bek
-                --wipe-signature --uki --kernel --cmdline --initrd --old-initrd --variable --phase
+                --wipe-signature --uki --kernel --cmdline --initrd --booted --variable --phase
                 --pcr --bank --append --output '
         valued=${valued//$'\n'/ }
         local current=${COMP_WORDS[COMP_CWORD]} option='' verb='' joined='' folders=() i word
@@ -73,7 +73,7 @@ _diskseal() {
         --tcti) words='device:/dev/tpmrm0 swtpm:path=' ;;
         --state-dir | --config-dir | --bek) files=-d ;;
         -k | --key-file | --recovery-key-file | --key | --header | --cert | --pin-file) files=-f ;;
-        --uki | --kernel | --initrd | --old-initrd | --append | --output) files=-f ;;
+        --uki | --kernel | --initrd | --booted | --append | --output) files=-f ;;
         --role) words='os data' ;;
         --kek) words=$(__diskseal_keks "${folders[@]}") ;;
         --policy) words=$(__diskseal_policies "${folders[@]}") ;;

@@ -731,7 +731,7 @@ static void test_answers_to_a_challenge(void **state) {
                 { CC_ACTIVATE_CREDENTIAL, 0x101, 0, -EIO },        /* FAILURE */
                 { CC_CREATE_PRIMARY, 0x2c3, 0, -EIO },             /* HASH, of parameter 2 */
                 { CC_CREATE_PRIMARY, 0x28a, 0, EK_MISMATCH },      /* TYPE, of parameter 2 */
-                { CC_CREATE_PRIMARY, 0, 100, -EIO },               /* the public area */
+                { CC_CREATE_PRIMARY, 0, 100, -EPROTO },            /* the public area */
         };
         struct proxy *p = *state;
         struct tpm_bytes srk = { 0 };

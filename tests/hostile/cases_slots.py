@@ -331,7 +331,7 @@ token.member(lambda c: c.token, [
     ("kek-object", "keks", {"0": {}}, "token"),
     ("kek-name", "keks.0.name", "other", "tpm|token"),
     ("kek-name-path", "keks.0.name", "../x", "token"),
-    ("kek-version", "keks.0.version", 7, "unwrap"),
+    ("kek-version", "keks.0.version", 7, "tpm"),
     ("kek-version-zero", "keks.0.version", 0, "token"),
     ("kek-version-huge", "keks.0.version", 4294967295, "token"),
     ("kek-provider", "keks.0.provider", "x-host\x1b[2J", "token"),
