@@ -17,6 +17,7 @@ static struct json *as_json(const struct op_unlocked *u, bool test) {
             !json_add_string(o, "role", u->role) ||
             (u->clone_of[0] && !json_add_string(o, "clone_of", u->clone_of)) ||
             (u->resized[0] && !json_add_string(o, "resized", u->resized)) ||
+            (u->latched && !json_add_bool(o, "latched", true)) ||
             !json_add_uint(o, "slot", u->slot) ||
             !json_add_string(o, "header", u->degraded ? "degraded" : "verified") ||
             (u->degraded && !json_add_string(o, "reason", u->degraded_text)))
@@ -39,6 +40,10 @@ static int print_result(const struct cli *cli, const struct op_unlocked *u, bool
                         u->name, u->slot);
         else
                 cli_say(cli, "  %s is open: /dev/mapper/%s", u->name, u->name);
+        if (u->latched)
+                cli_say(cli,
+                        "  The latch is shut: what is sealed with it unseals no more until the "
+                        "next boot");
         if (u->clone_of[0])
                 cli_say(cli, "  It's a copy: %s is also at %s.", u->name, u->clone_of);
         if (u->resized[0])
@@ -52,14 +57,18 @@ static int print_result(const struct cli *cli, const struct op_unlocked *u, bool
 }
 
 static int run_unlock(struct cli *cli) {
-        bool test = cli_value(cli, "test") != NULL;
+        bool test = cli_value(cli, "test") != NULL, boot = cli_value(cli, "boot") != NULL;
         _cleanup_(cli_owner_done) struct cli_owner owner = { 0 };
-        struct op_unlock args = { .disk = { cli->arg[0], cli_value(cli, "header") }, .test = test };
+        struct op_unlock args = { .disk = { cli->arg[0], cli_value(cli, "header") },
+                                  .test = test,
+                                  .boot = boot };
         struct op_unlocked u = { 0 };
         struct refusal why = { 0 };
         struct error err = { 0 };
         int r;
 
+        if (test && boot)
+                return cli_usage(cli, "--boot opens the disk, and --test doesn't: one of them");
         r = cli_owner(cli, cli_value(cli, "recovery") != NULL, &owner, &err);
         if (owner.key.passphrase || owner.key.escrow)
                 args.owner = &owner.key;
@@ -69,7 +78,9 @@ static int run_unlock(struct cli *cli) {
                 return cli_failed(cli, r, &why, &err);
         if (cli->dry_run) {
                 cli_say(cli, "would unseal its KEK once, check its header, and %s",
-                        test ? "open its keyslot" : "open it");
+                        test   ? "open its keyslot"
+                        : boot ? "latch PCR 15, and open it"
+                               : "open it");
                 return EXIT_DONE;
         }
         return print_result(cli, &u, test);
@@ -88,6 +99,7 @@ static int run_lock(struct cli *cli) {
 
 static const struct cli_option unlock_options[] = {
         { "test", 0, NULL, "prove that the key opens the disk; activate nothing" },
+        { "boot", 0, NULL, "the OS disk, in the initrd: nothing unseals behind it" },
         { "recovery", 0, NULL, "ask for its recovery passphrase, and leave the TPM out" },
         CLI_OWNER_OPTIONS,
         CLI_HEADER_OPTION,
@@ -96,7 +108,7 @@ static const struct cli_option unlock_options[] = {
 
 const struct cli_verb verb_unlock = {
         .name = "unlock",
-        .synopsis = "DEVICE|NAME [--test] [--recovery|--recovery-key-file=FILE|--key=FILE] "
+        .synopsis = "DEVICE|NAME [--test|--boot] [--recovery|--recovery-key-file=FILE|--key=FILE] "
                     "[--header=FILE]",
         .summary = "Open a disk, if this machine is in the measured state",
         .args_min = 1,

@@ -7,15 +7,25 @@
 #include "agent/op.h"
 #include "agent/target.h"
 
+/* What opened the disk. */
+struct opened {
+        struct secret *volume_key;
+        unsigned entry; /* of the token; by the owner's key: its first */
+};
+
+static void opened_done(struct opened *o) {
+        secret_free(o->volume_key);
+}
+
 static int by_tpm(struct context *c, struct disk *d, struct op_unlocked *ret,
-                  struct secret **ret_volume_key, struct refusal *why, struct error *err) {
+                  struct opened *ret_opened, struct refusal *why, struct error *err) {
         const struct token_entry *entry;
         struct tpm_way way = { 0 };
         int r = way_by_tpm(c, d, &way, why, err);
 
         context_release_tpm(c);
         if (r == OUTCOME_DONE)
-                r = disk_volume_key(d, way.slot_secret, ret_volume_key, why, err);
+                r = disk_volume_key(d, way.slot_secret, &ret_opened->volume_key, why, err);
         secret_free(way.slot_secret);
         if (r != OUTCOME_DONE)
                 return r;
@@ -23,18 +33,19 @@ static int by_tpm(struct context *c, struct disk *d, struct op_unlocked *ret,
         (void) snprintf(ret->kek, sizeof(ret->kek), "%s", entry->kek.name);
         ret->version = entry->kek.version;
         ret->slot = d->token->slot;
+        ret_opened->entry = way.entry;
         return OUTCOME_DONE;
 }
 
 static int by_owner(const struct disk *d, const struct owner_key *owner, struct op_unlocked *ret,
-                    struct secret **ret_volume_key, struct refusal *why, struct error *err) {
+                    struct opened *ret_opened, struct refusal *why, struct error *err) {
         struct owner_way way = { 0 };
         int r = way_by_owner(d, owner, &way, why, err);
 
         if (r != OUTCOME_DONE)
                 return r;
         ret->slot = way.slot;
-        *ret_volume_key = way.volume_key;
+        ret_opened->volume_key = way.volume_key;
         return way_check_pin(d, way.volume_key, why, err);
 }
 
@@ -51,24 +62,80 @@ static void fill(const struct disk *d, const struct target *t, struct op_unlocke
         target_resized(t, f, ret->resized);
 }
 
-static int activate(struct disk *d, struct secret *volume_key, struct error *err) {
+static int check_dm(const struct disk *d, struct error *err) {
+        if (luks_have_dm())
+                return 0;
+        return error_set(err, -ENODEV,
+                         "its key opens %s, but this kernel has no device-mapper to show it "
+                         "through; --test proves the key without it",
+                         d->token->name);
+}
+
+/* Only the OS disk ends the time in which this boot may unseal: who opens another one too early
+ * would keep all that come later locked. */
+static int check_role(const struct disk *d, struct refusal *why) {
+        if (strcmp(d->token->role, ROLE_OS) == 0)
+                return OUTCOME_DONE;
+        refusal_set(why, REFUSAL_NOT_OS, "%s stays locked: --boot is for the OS disk",
+                    d->token->name);
+        refusal_detail(why, "its role is %s", d->token->role);
+        return OUTCOME_REFUSED;
+}
+
+/* The TPM that is latched is the one that the disk's KEK is sealed to. The owner's key may have
+ * opened it just because that one is gone: then whichever there is. */
+static int latch_tpm(struct context *c, const struct disk *d, const struct opened *o,
+                     const struct op_unlock *args, struct error *err) {
+        const struct tpm_bytes *srk = &d->token->entry[o->entry].kek.sealed.srk;
+        uint8_t value[LUKS_MAC_SIZE];
+        int r = luks_latch_value(d->luks, o->volume_key, value, err);
+
+        if (r < 0 || (r = context_tpm(c, err)) < 0)
+                return r;
+        r = tpm_latch(c->tpm, srk, value, err);
+        if (r == TPM_OTHER && args->owner)
+                r = tpm_latch(c->tpm, NULL, value, err);
+        if (r == TPM_OTHER)
+                r = error_set(err, -EPROTO, "latch PCR %d: another TPM answers than unsealed",
+                              PCR_LATCH);
+        return r;
+}
+
+/* Before the disk is mapped, not after it: as soon as its node is there others mount it, and then
+ * it could not be closed again where the latch fails. And whoever is killed in between leaves no
+ * open disk behind, and no TPM that still unseals. */
+static int latch(struct context *c, const struct disk *d, const struct opened *o,
+                 const struct op_unlock *args, struct error *err) {
+        const char *name = d->token->name;
         int r;
 
-        if (!luks_have_dm())
-                return error_set(
-                        err, -ENODEV,
-                        "its key opens %s, but this kernel has no device-mapper to show it "
-                        "through; --test proves the key without it",
-                        d->token->name);
-        r = luks_activate(d->luks, d->token->name, volume_key, err);
+        if (luks_is_active(name))
+                return error_set(err, -EEXIST,
+                                 "%s is open already, and PCR %d was left as it is; the boot must "
+                                 "not go on",
+                                 name, PCR_LATCH);
+        r = latch_tpm(c, d, o, args, err);
+        context_release_tpm(c);
+        return r < 0 ? error_prefix(err, "the boot must not go on: %s stays closed", name) : r;
+}
 
+static int activate(struct context *c, struct disk *d, const struct opened *o,
+                    const struct op_unlock *args, struct op_unlocked *ret, struct error *err) {
+        int r = check_dm(d, err);
+
+        if (r == 0 && args->boot) {
+                r = latch(c, d, o, args, err);
+                ret->latched = r == 0;
+        }
+        if (r == 0)
+                r = luks_activate(d->luks, d->token->name, o->volume_key, err);
         return r < 0 ? r : OUTCOME_DONE;
 }
 
 int op_unlock(struct context *c, const struct op_unlock *args, struct op_unlocked *ret,
               struct refusal *why, struct error *err) {
         _cleanup_(disk_done) struct disk d = DISK_INIT;
-        _cleanup_(secret_freep) struct secret *volume_key = NULL;
+        _cleanup_(opened_done) struct opened o = { 0 };
         struct target t;
         int r;
 
@@ -78,14 +145,16 @@ int op_unlock(struct context *c, const struct op_unlock *args, struct op_unlocke
                 return r;
         if (!args->test && (r = target_refuse_clone(&t, why)) != OUTCOME_DONE)
                 return r;
+        if (args->boot && (r = check_role(&d, why)) != OUTCOME_DONE)
+                return r;
         fill(&d, &t, ret);
         if (c->dry_run)
                 return OUTCOME_DONE;
-        r = args->owner ? by_owner(&d, args->owner, ret, &volume_key, why, err)
-                        : by_tpm(c, &d, ret, &volume_key, why, err);
+        r = args->owner ? by_owner(&d, args->owner, ret, &o, why, err)
+                        : by_tpm(c, &d, ret, &o, why, err);
         if (r != OUTCOME_DONE || args->test)
                 return r;
-        return activate(&d, volume_key, err);
+        return activate(c, &d, &o, args, ret, err);
 }
 
 int op_lock(struct context *c, const char *name, struct refusal *why, struct error *err) {

@@ -70,6 +70,7 @@ int op_adopt(struct context *c, const struct op_enroll *args, struct op_enrolled
 struct op_unlock {
         struct op_disk disk;
         bool test;                     /* prove that it opens; activate nothing */
+        bool boot;                     /* the OS disk, at a boot: shut the latch, then open it */
         const struct owner_key *owner; /* NULL: by this TPM */
 };
 
@@ -80,11 +81,13 @@ struct op_unlocked {
         unsigned slot;
         char clone_of[256]; /* where the disk is that this is a copy of; empty if none */
         char resized[120];  /* what changed in the size of the device; empty if nothing */
+        bool latched;       /* PCR 15 isn't zero any more, in no bank */
         bool degraded;
         char degraded_text[120];
 };
 
-/* Without test, makes /dev/mapper/NAME. */
+/* Without test, makes /dev/mapper/NAME. With boot, first extends PCR 15, once the key was proven:
+ * where that can't be done, or isn't seen to be done, it's a fault, and the disk stays closed. */
 int op_unlock(struct context *c, const struct op_unlock *args, struct op_unlocked *ret,
               struct refusal *why, struct error *err) _warn_unused_;
 

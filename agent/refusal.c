@@ -101,6 +101,9 @@ static const struct {
         [REFUSAL_EVENT_LOG] = { "event-log",
                                 "Nothing was sealed anew. Reboot into what is installed, open the "
                                 "disks with another of their keys, then diskseal policy reseal." },
+        [REFUSAL_NOT_OS] = { "not-os",
+                             "Leave --boot out. It goes with the last disk that a boot opens "
+                             "before the system starts." },
         [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
         [REFUSAL_SECOND_FACTOR] = { "second-factor",
                                     "See to what is missing, then run this again; or open the disk "

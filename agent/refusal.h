@@ -55,6 +55,7 @@ enum refusal_kind {
         REFUSAL_WRONG_PIN,
         REFUSAL_EVENT_LOG,
         REFUSAL_EK,
+        REFUSAL_NOT_OS,
         REFUSAL_KINDS
 };
 

@@ -24,7 +24,7 @@ _diskseal() {
                 [format]='-N --name --role --kek --policy --pcrs -y --yes --wipe-signature --header'
                 [adopt]='-N --name -k --key-file --bek --replace --header --role --kek --policy --pcrs'
                 [enroll]='--recovery-key-file --key --policy --pcrs --header'
-                [unlock]='--test --recovery --recovery-key-file --key --header'
+                [unlock]='--test --boot --recovery --recovery-key-file --key --header'
                 [lock]=''
                 [remove]='-k --key-file --header'
                 [rotate]='--kek'

@@ -218,6 +218,14 @@ int luks_pin_check_owner(const struct luks *l, struct secret *volume_key,
                          const struct luks_pin *pin, struct luks_reason *why,
                          struct error *err) _warn_unused_;
 
+/* What is measured of a disk once it was opened at boot: an HMAC by the volume key over the pin
+ * that it makes (vmac), so over the cipher and all else that is covered. Of the two MACs that's the
+ * one that holds whichever key opened the disk, and that a new keyslot of ours leaves as it is.
+ * It's made anew, and is the pinned one only where that was checked before. Return: 0; or a fault.
+ */
+int luks_latch_value(const struct luks *l, struct secret *volume_key, uint8_t ret[LUKS_MAC_SIZE],
+                     struct error *err) _warn_unused_;
+
 /* --- changes --- */
 
 /**

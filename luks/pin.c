@@ -9,6 +9,7 @@
 #define FOR_HEADER "diskseal/1 header"
 #define FOR_VOLUME_KEY "diskseal/1 volume key"
 #define FOR_HEADER_BY_VK "diskseal/1 header vk"
+#define FOR_LATCH "diskseal/1 latch"
 
 static int mac(struct secret *key, const char *purpose, const void *data, size_t size,
                uint8_t ret[LUKS_MAC_SIZE], struct error *err) {
@@ -52,6 +53,19 @@ int luks_pin_make(const struct luks *l, const struct luks_pin_keys *keys,
         if (r < 0)
                 return error_prefix(err, "pin of %.100s", l->facts.device);
         *ret = pin;
+        return 0;
+}
+
+int luks_latch_value(const struct luks *l, struct secret *volume_key, uint8_t ret[LUKS_MAC_SIZE],
+                     struct error *err) {
+        uint8_t pin[LUKS_MAC_SIZE], value[LUKS_MAC_SIZE];
+        int r = mac_header(l, -1, NULL, volume_key, pin, err);
+
+        if (r == 0)
+                r = mac(volume_key, FOR_LATCH, pin, sizeof(pin), value, err);
+        if (r < 0)
+                return error_prefix(err, "what to measure of %.100s", l->facts.device);
+        memcpy(ret, value, sizeof(value));
         return 0;
 }
 

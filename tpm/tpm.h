@@ -197,3 +197,21 @@ int tpm_unseal(struct tpm *t, const struct sealed *object, const struct tpm_open
 
 /* The authPolicy in the object's public area. Return: false where that isn't an object of ours. */
 bool tpm_sealed_policy(const struct sealed *object, uint8_t ret[32]);
+
+/**
+ * tpm_latch() - end for this boot what policies with the latch allow
+ * @srk:   Name of the storage key of the TPM that is meant, as in struct sealed; NULL: of whichever
+ *         answers, and then who carries the traffic can answer in its place
+ * @value: what is measured
+ *
+ * Measures @value into PCR 15 (PCR_LATCH) of every bank that is allocated, each with its own hash,
+ * and reads back that none of them is zero any more. Both in a session that is salted with the
+ * storage key, so that nobody between us and the TPM can drop the command, or say that it was done.
+ * A PCR that isn't zero before is extended all the same. After a fault it may be extended or not.
+ * No object and no session is left behind. Part 3, TPM2_PCR_Event, TPM2_PCR_Read.
+ *
+ * Return: TPM_GRANTED; TPM_OTHER (this TPM has no such storage key; nothing was measured); or -EIO
+ *         (also where a bank stays zero).
+ */
+int tpm_latch(struct tpm *t, const struct tpm_bytes *srk, const uint8_t value[32],
+              struct error *err) _warn_unused_;

@@ -59,13 +59,13 @@ def extend_command(pcr, data):
     return struct.pack(">HII", 0x8002, 10 + len(body), 0x00000182) + body
 
 
-def build(kernel, job=None, phase=None, files=None):
+def build(kernel, job=None, phase=None, files=None, modules=()):
     """An initrd for @kernel: does the shell script @job; extends PCR 11 by the name of a @phase, as
-    systemd-pcrphase does; holds @files, {path: content}, besides."""
+    systemd-pcrphase does; holds @files, {path: content}, and loads the kernel's @modules besides."""
     tree = {"init": (0o755, (HERE / "init").read_bytes()),
             "bin/busybox": (0o755, BUSYBOX.read_bytes())}
     for number, (name, content) in enumerate(
-            with_modules(kernel, ["virtio_pci", "virtio_console"])):
+            with_modules(kernel, ["virtio_pci", "virtio_console", *modules])):
         tree["modules/%02d-%s.ko" % (number, name)] = (0o644, content)
     if job:
         tree["job"] = (0o644, job.encode())

@@ -23,9 +23,15 @@ class Machine:
         (self.folder / "tpm").mkdir(parents=True)
         shutil.copy(FIRMWARE / "OVMF_VARS.fd", self.folder / "vars")
 
-    def boot(self, image, timeout=120):
-        """Boots from an ESP's image until the guest switches off. Returns what it sent back, {name:
-        bytes}. The seconds that it took are in self.seconds."""
+    def replace_tpm(self):
+        """By one that knows nothing of what the first one held."""
+        shutil.rmtree(self.folder / "tpm")
+        (self.folder / "tpm").mkdir()
+
+    def boot(self, image, disks=(), timeout=120):
+        """Boots from an ESP's image until the guest switches off, with @disks: files in @folder, whose
+        names are the disks' serials. Returns what it sent back, {name: bytes}. The seconds that it
+        took are in self.seconds."""
         begun = time.monotonic()
         ours, theirs = socket.socketpair()
         with ours, theirs, open(self.folder / "log", "wb") as log:
@@ -34,7 +40,7 @@ class Machine:
                         "--ctrl", "type=unixio,clientfd=%d" % ours.fileno()],
                 pass_fds=[ours.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:
-                subprocess.run(TIED + self.command(image, theirs.fileno()), timeout=timeout,
+                subprocess.run(TIED + self.command(image, theirs.fileno(), disks), timeout=timeout,
                                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log,
                                stderr=log, check=True)
             except subprocess.SubprocessError as error:
@@ -45,8 +51,12 @@ class Machine:
         self.seconds = time.monotonic() - begun
         return self.results()
 
-    def command(self, image, tpm):
+    def command(self, image, tpm, disks):
         folder = self.folder
+        more = []
+        for name in disks:
+            more += ["-drive", "if=none,id=%s,format=raw,file=%s/%s" % (name, folder, name),
+                     "-device", "virtio-blk-pci,drive=%s,serial=%s" % (name, name)]
         return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
                 "-no-reboot", "-M", "q35", "-accel", "tcg", "-cpu", "max", *MEMORY,
                 "-drive", "if=pflash,format=raw,readonly=on,file=%s/OVMF_CODE.fd" % FIRMWARE,
@@ -58,7 +68,7 @@ class Machine:
                 "-chardev", "file,id=console,path=%s/console" % folder,
                 "-serial", "chardev:console", "-device", "virtio-serial-pci",
                 "-chardev", "file,id=results,path=%s/results" % folder,
-                "-device", "virtserialport,chardev=results,name=results"]
+                "-device", "virtserialport,chardev=results,name=results", *more]
 
     def results(self):
         try:
