@@ -71,7 +71,7 @@ static void expect_refused(const struct swtpm *s, const struct kek *kek,
 static struct pcrs now(const struct swtpm *s, enum pcr_bank bank, uint32_t mask) {
         _cleanup_(tpm_closep) struct tpm *t = NULL;
         struct error err = { 0 };
-        struct pcrs pcrs;
+        struct pcrs pcrs = { 0 };
 
         if (tpm_open(s->tcti, &t, &err) < 0 || tpm_pcr_read(t, bank, mask, &pcrs, &err) < 0)
                 fail_msg("%s", err.text);
