@@ -246,12 +246,19 @@ static void check_fault(int r, const struct error *err) {
 }
 
 static void unseal(struct tpm *t, const struct sealed *s) {
-        static const struct steps steps = { .count = 1,
-                                            .step = { { .kind = STEP_PCR, .pcr_mask = MASK } } };
+        static const struct steps literal = { .count = 1,
+                                              .step = { { .kind = STEP_PCR, .pcr_mask = MASK } } };
+        /* The second one's counter is read, and what comes back explained. */
+        static const struct steps counted = {
+                .count = 2,
+                .step = { { .kind = STEP_PCR, .pcr_mask = MASK },
+                          { .kind = STEP_NV, .nv = { .index = 0x0180d5e0, .le = 1 } } },
+        };
+        const struct tpm_opener opener = { .steps = s->private.size & 1 ? &counted : &literal };
         _cleanup_(secret_freep) struct secret *key = NULL;
         struct tpm_refusal why = { 0 };
         struct error err = { 0 };
-        int r = tpm_unseal(t, s, &steps, &key, &why, &err);
+        int r = tpm_unseal(t, s, &opener, &key, &why, &err);
 
         check_fault(r, &err);
         MUST((key != NULL) == (r == TPM_GRANTED));
@@ -271,7 +278,7 @@ static int seal(struct tpm *t, struct sealed *ret) {
         check_fault(r, &err);
         if (r < 0)
                 return r;
-        r = tpm_seal(t, key, policy, &pcrs, ret, &err);
+        r = tpm_seal(t, &(struct tpm_sealing){ key, policy, &pcrs, NULL }, ret, &err);
         check_fault(r, &err);
         return r;
 }
@@ -353,7 +360,8 @@ static void make_object(TSS2_TCTI_CONTEXT *real, struct sealed *ret) {
         MUST(tpm_pcr_read(t, PCR_SHA256, MASK, &pcrs, &err) == 0);
         MUST(EVP_Digest(pcrs.value[7], 32, in + 46, NULL, EVP_sha256(), NULL) == 1);
         MUST(EVP_Digest(in, sizeof(in), policy, NULL, EVP_sha256(), NULL) == 1);
-        MUST(tpm_seal(t, key, policy, &pcrs, ret, &err) == TPM_GRANTED);
+        MUST(tpm_seal(t, &(struct tpm_sealing){ key, policy, &pcrs, NULL }, ret, &err) ==
+             TPM_GRANTED);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
