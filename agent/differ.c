@@ -36,9 +36,7 @@ static void add_line(struct walk *w, const char *path, const struct json *from,
                 (void) snprintf(line, DIFFERENCE_SIZE, "%.50s: %s -> %s", path, a, b);
         else
                 (void) snprintf(line, DIFFERENCE_SIZE, "%.50s: %s", path, b);
-        for (; *line; line++)
-                if (*line < ' ' || *line > '~')
-                        *line = '?';
+        make_printable(line);
 }
 
 static const struct json *member(const struct json *o, const char *key) {

@@ -75,9 +75,7 @@ static void list_foreign(const struct disk *d, struct op_status_disk *ret) {
                 if (json_get_string(token, "type", &type, &ignored) < 0)
                         type = "?";
                 (void) snprintf(c, sizeof(ret->token->type), "%.39s", type);
-                for (; *c; c++)
-                        if (*c < ' ' || *c > '~')
-                                *c = '?';
+                make_printable(c);
                 ret->tokens++;
         }
 }

@@ -8,15 +8,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
 #include "base/credential.h"
 #include "base/file.h"
 #include "base/hex.h"
+#include "base/openssl.h"
 
 #define FILE_MAX (1024 * 1024) /* bytes of a file of certificates */
 #define TRUSTED_MAX 4096       /* certificates; all TPM makers together have some hundreds */
@@ -28,14 +27,6 @@ struct chain {
         STACK_OF(X509) * between;
         unsigned count, root_count;
 };
-
-static void bio_freep(BIO **b) {
-        BIO_free_all(*b);
-}
-
-static void x509_freep(X509 **x) {
-        X509_free(*x);
-}
 
 static void store_ctx_freep(X509_STORE_CTX **c) {
         X509_STORE_CTX_free(*c);
@@ -53,14 +44,6 @@ static void object_freep(ASN1_OBJECT **o) {
         ASN1_OBJECT_free(*o);
 }
 
-static int error_openssl(struct error *err, const char *what) {
-        char words[160];
-
-        ERR_error_string_n(ERR_get_error(), words, sizeof(words));
-        ERR_clear_error();
-        return error_set(err, -EIO, "%s: %s", what, words);
-}
-
 /* --- what is trusted --- */
 
 struct chain *chain_free(struct chain *c) {
@@ -70,15 +53,6 @@ struct chain *chain_free(struct chain *c) {
         sk_X509_pop_free(c->between, X509_free);
         free(c);
         return NULL;
-}
-
-/* Instead of OpenSSL's, which asks at the terminal. */
-static int no_passphrase(char *buf, int size, int writing, void *unused) {
-        (void) buf;
-        (void) size;
-        (void) writing;
-        (void) unused;
-        return -1;
 }
 
 static int take(struct chain *c, X509 *x, struct error *err) {
@@ -108,7 +82,8 @@ static int read_file(struct chain *c, const char *path, struct error *err) {
         if (!bio)
                 return error_nomem(err);
         for (;; n++) {
-                _cleanup_(x509_freep) X509 *x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+                _cleanup_(x509_freep) X509 *x =
+                        PEM_read_bio_X509(bio, NULL, openssl_no_passphrase, NULL);
                 bool end = !x && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
 
                 if (!x)
@@ -176,9 +151,7 @@ static _printf_(2, 3) void say(char ret[CHAIN_TEXT], const char *fmt, ...) {
         va_start(ap, fmt);
         (void) vsnprintf(ret, CHAIN_TEXT, fmt, ap);
         va_end(ap);
-        for (char *c = ret; *c; c++)
-                if (*c < ' ' || *c > '~')
-                        *c = '?';
+        make_printable(ret);
 }
 
 /* All of it, and nothing behind it. */

@@ -9,26 +9,19 @@
 #include <time.h>
 
 #include <openssl/asn1.h>
-#include <openssl/bio.h>
 #include <openssl/cms.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/ec.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
-#include <openssl/x509.h>
 
 #include "base/cms-shape.h"
 #include "base/file.h"
+#include "base/openssl.h"
 
 #define PEM_FILE_MAX (64 * 1024) /* bytes of certificates */
-#define KEY_FILE_MAX (32 * 1024) /* bytes */
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX 8192
-#define SECURE_HEAP (256 * 1024) /* bytes: a key of RSA_BITS_MAX takes 5 KiB */
-#define SECURE_MIN 32            /* bytes of its smallest block */
 #define SHA1_SIZE 20
 
 struct certificate {
@@ -45,44 +38,13 @@ struct private_key {
         uint8_t id[SHA1_SIZE]; /* the usual subject key identifier of its certificates */
 };
 
-static void bio_freep(BIO **b) {
-        BIO_free_all(*b);
-}
-
 static void cms_freep(CMS_ContentInfo **c) {
         CMS_ContentInfo_free(*c);
 }
 
-static void pubkey_freep(X509_PUBKEY **p) {
-        X509_PUBKEY_free(*p);
-}
-
-static int error_openssl(struct error *err, const char *what) {
-        char words[160];
-
-        ERR_error_string_n(ERR_get_error(), words, sizeof(words));
-        ERR_clear_error();
-        return error_set(err, -EIO, "%s: %s", what, words);
-}
-
-/* Instead of OpenSSL's, which asks at the terminal. */
-static int no_passphrase(char *buf, int size, int writing, void *asked) {
-        (void) buf;
-        (void) size;
-        (void) writing;
-        if (asked)
-                *(bool *) asked = true;
-        return -1;
-}
-
 /* Whether it's of a kind that we encrypt for; then also its size as struct cms_recipient has it. */
 static bool key_fits(const EVP_PKEY *key, bool *ret_ec, size_t *ret_size) {
-        static const struct {
-                const char *name;
-                size_t size;
-        } curves[] = { { "prime256v1", 32 }, { "secp384r1", 48 }, { "secp521r1", 66 } };
-        char name[64];
-        size_t n;
+        const struct openssl_curve *curve;
 
         if (EVP_PKEY_is_a(key, "RSA")) {
                 *ret_ec = false;
@@ -90,21 +52,12 @@ static bool key_fits(const EVP_PKEY *key, bool *ret_ec, size_t *ret_size) {
                 return EVP_PKEY_get_bits(key) >= RSA_BITS_MIN &&
                        EVP_PKEY_get_bits(key) <= RSA_BITS_MAX;
         }
-        /* Parameters that are spelled out may say anything; the names can't. */
-        if (!EVP_PKEY_is_a(key, "EC") ||
-            !EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_ENCODING, name, sizeof(name),
-                                            &n) ||
-            strcmp(name, OSSL_PKEY_EC_ENCODING_GROUP) != 0 ||
-            !EVP_PKEY_get_group_name(key, name, sizeof(name), &n))
+        curve = EVP_PKEY_is_a(key, "EC") ? openssl_curve(key) : NULL;
+        if (!curve)
                 return false;
-        for (size_t i = 0; i < ARRAY_SIZE(curves); i++) {
-                if (strcmp(name, curves[i].name) != 0)
-                        continue;
-                *ret_ec = true;
-                *ret_size = curves[i].size;
-                return true;
-        }
-        return false;
+        *ret_ec = true;
+        *ret_size = curve->size;
+        return true;
 }
 
 /* --- certificates --- */
@@ -127,9 +80,7 @@ static int subject_of(X509 *x, char ret[CERTIFICATE_SUBJECT], struct error *err)
         (void) snprintf(ret, CERTIFICATE_SUBJECT, "%.*s", (int) n, n > 0 ? text : "");
         if (n >= CERTIFICATE_SUBJECT)
                 memcpy(ret + CERTIFICATE_SUBJECT - 4, "...", 4);
-        for (char *c = ret; *c; c++)
-                if (*c < ' ' || *c > '~')
-                        *c = '?';
+        make_printable(ret);
         return 0;
 }
 
@@ -176,7 +127,7 @@ struct certificate *certificate_free(struct certificate *c) {
 static int read_each(BIO *bio, struct certificate **ret, size_t max, size_t *count,
                      struct error *err) {
         for (;;) {
-                X509 *x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+                X509 *x = PEM_read_bio_X509(bio, NULL, openssl_no_passphrase, NULL);
                 int r;
 
                 if (!x && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
@@ -339,63 +290,16 @@ static bool key_id(EVP_PKEY *key, uint8_t ret[SHA1_SIZE]) {
                EVP_Q_digest(NULL, "SHA1", NULL, bits, (size_t) n, ret, NULL);
 }
 
-/* @pem is all of the file. */
-static int decode_key(struct secret *pem, EVP_PKEY **ret, struct error *err) {
-        _cleanup_(bio_freep) BIO *bio = BIO_new_mem_buf(secret_data(pem), (int) secret_size(pem));
-        unsigned char *der = NULL;
-        const unsigned char *p;
-        bool asked = false, encrypted;
-        char *kind = NULL;
-        EVP_PKEY *key = NULL;
-        long size = 0;
-        int ok;
-
-        if (!bio)
-                return error_nomem(err);
-        ok = PEM_bytes_read_bio_secmem(&der, &size, &kind, PEM_STRING_EVP_PKEY, bio, no_passphrase,
-                                       &asked);
-        encrypted = asked || (ok == 1 && strcmp(kind, PEM_STRING_PKCS8) == 0);
-        p = der;
-        if (ok == 1 && !encrypted) {
-                key = d2i_AutoPrivateKey(NULL, &p, size);
-                if (key && p != der + size) {
-                        EVP_PKEY_free(key);
-                        key = NULL;
-                }
-        }
-        if (ok == 1) {
-                OPENSSL_secure_clear_free(der, (size_t) size);
-                OPENSSL_secure_free(kind);
-        }
-        ERR_clear_error();
-        if (encrypted)
-                return error_set(err, -EBADMSG,
-                                 "it's encrypted with a passphrase: decrypt it first "
-                                 "(openssl pkey)");
-        if (!key)
-                return error_set(err, -EBADMSG, "no private key in PEM there");
-        *ret = key;
-        return 0;
-}
-
 int private_key_read(const char *path, struct private_key **ret, struct error *err) {
         _cleanup_(private_key_freep) struct private_key *k = NULL;
-        _cleanup_(secret_freep) struct secret *pem = NULL;
         int r;
 
-        r = file_read_secret(path, KEY_FILE_MAX, &pem, err);
-        if (r < 0)
-                return r;
-        /* Where the system grants no locked memory the key is in ordinary memory, and is cleansed.
-         */
-        if (!CRYPTO_secure_malloc_initialized())
-                (void) CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_MIN);
         k = calloc(1, sizeof(*k));
         if (!k)
                 return error_nomem(err);
-        r = decode_key(pem, &k->key, err);
+        r = openssl_private_key(path, NULL, &k->key, err);
         if (r < 0)
-                return error_prefix(err, "%s", path);
+                return r;
         if (!key_fits(k->key, &k->ec, &k->size)) {
                 ERR_clear_error();
                 return error_set(err, -EBADMSG,

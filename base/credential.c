@@ -7,13 +7,10 @@
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/ec.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/rsa.h>
-#include <openssl/x509.h>
 
 #include "base/crypto.h"
+#include "base/openssl.h"
 
 #define HASH_MAX 48
 #define LABEL "IDENTITY" /* with its NUL: Part 1, 24.3 */
@@ -28,52 +25,15 @@ static const struct kind {
         [CREDENTIAL_SHA384_AES256] = { "SHA384", 48, "AES-256-CFB", 32 },
 };
 
-static const struct {
-        const char *name, *group;
-        size_t size;
-} curves[] = { { "prime256v1", "P-256", 32 }, { "secp384r1", "P-384", 48 } };
-
-static void pkey_freep(EVP_PKEY **p) {
-        EVP_PKEY_free(*p);
-}
-
-static void pkey_ctx_freep(EVP_PKEY_CTX **c) {
-        EVP_PKEY_CTX_free(*c);
-}
-
 static void cipher_freep(EVP_CIPHER **c) {
         EVP_CIPHER_free(*c);
-}
-
-static void cipher_ctx_freep(EVP_CIPHER_CTX **c) {
-        EVP_CIPHER_CTX_free(*c);
 }
 
 static void md_freep(EVP_MD **m) {
         EVP_MD_free(*m);
 }
 
-static void bn_freep(BIGNUM **b) {
-        BN_free(*b);
-}
-
-static int error_openssl(struct error *err) {
-        char words[160];
-
-        ERR_error_string_n(ERR_get_error(), words, sizeof(words));
-        ERR_clear_error();
-        return error_set(err, -EIO, "make a credential: %s", words);
-}
-
 /* --- the key --- */
-
-/* A number of the key, with zeros before it up to @size bytes. */
-static bool number(const EVP_PKEY *key, const char *what, uint8_t *ret, size_t size) {
-        _cleanup_(bn_freep) BIGNUM *n = NULL;
-
-        return EVP_PKEY_get_bn_param(key, what, &n) == 1 &&
-               BN_bn2binpad(n, ret, (int) size) == (int) size;
-}
 
 static bool read_rsa(const EVP_PKEY *key, struct credential_key *ret) {
         _cleanup_(bn_freep) BIGNUM *e = NULL;
@@ -82,34 +42,18 @@ static bool read_rsa(const EVP_PKEY *key, struct credential_key *ret) {
         ret->size = (size_t) bits / 8;
         return (bits == 2048 || bits == 3072 || bits == 4096) &&
                EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) == 1 && BN_is_word(e, 65537) &&
-               number(key, OSSL_PKEY_PARAM_RSA_N, ret->x, ret->size);
-}
-
-/* Which of our curves; -1 for none. Parameters that are spelled out may say anything. */
-static int curve_of(const EVP_PKEY *key) {
-        char name[64];
-        size_t n;
-
-        if (!EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_ENCODING, name, sizeof(name),
-                                            &n) ||
-            strcmp(name, OSSL_PKEY_EC_ENCODING_GROUP) != 0 ||
-            !EVP_PKEY_get_group_name(key, name, sizeof(name), &n))
-                return -1;
-        for (size_t i = 0; i < ARRAY_SIZE(curves); i++)
-                if (strcmp(name, curves[i].name) == 0)
-                        return (int) i;
-        return -1;
+               openssl_number(key, OSSL_PKEY_PARAM_RSA_N, ret->x, ret->size);
 }
 
 static bool read_ec(const EVP_PKEY *key, struct credential_key *ret) {
-        int curve = curve_of(key);
+        const struct openssl_curve *curve = openssl_curve(key);
 
-        if (curve < 0)
+        if (!curve || curve->size > sizeof(ret->y))
                 return false;
         ret->ec = true;
-        ret->size = curves[curve].size;
-        return number(key, OSSL_PKEY_PARAM_EC_PUB_X, ret->x, ret->size) &&
-               number(key, OSSL_PKEY_PARAM_EC_PUB_Y, ret->y, ret->size);
+        ret->size = curve->size;
+        return openssl_number(key, OSSL_PKEY_PARAM_EC_PUB_X, ret->x, ret->size) &&
+               openssl_number(key, OSSL_PKEY_PARAM_EC_PUB_Y, ret->y, ret->size);
 }
 
 static int decode(const uint8_t *spki, size_t size, EVP_PKEY **ret_key, struct credential_key *ret,
@@ -238,7 +182,7 @@ static bool share(EVP_PKEY *key, size_t size, struct credential_key *ret_ours, u
         _cleanup_(pkey_ctx_freep) EVP_PKEY_CTX *ctx = NULL;
         size_t n = size;
 
-        ours = EVP_PKEY_Q_keygen(NULL, NULL, "EC", curves[curve_of(key)].group);
+        ours = EVP_PKEY_Q_keygen(NULL, NULL, "EC", openssl_curve(key)->group);
         if (ours)
                 ctx = EVP_PKEY_CTX_new_from_pkey(NULL, ours, NULL);
         return ctx && read_ec(ours, ret_ours) && EVP_PKEY_derive_init(ctx) > 0 &&
@@ -333,7 +277,7 @@ int credential_make(const struct credential_request *q, struct credential *ret, 
                wrap(q, (struct bytes){ seed, k->hash_size }, &made);
         OPENSSL_cleanse(seed, sizeof(seed));
         if (!done)
-                return error_openssl(err);
+                return error_openssl(err, "make a credential");
         *ret = made;
         return 0;
 }

@@ -8,19 +8,11 @@
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
 
-static void cipher_freep(EVP_CIPHER_CTX **c) {
-        EVP_CIPHER_CTX_free(*c); /* cleanses the key schedule */
-}
-
-static void digest_freep(EVP_MD_CTX **c) {
-        EVP_MD_CTX_free(*c);
-}
+#include "base/openssl.h"
 
 static void kdf_freep(EVP_KDF **k) {
         EVP_KDF_free(*k);
@@ -28,14 +20,6 @@ static void kdf_freep(EVP_KDF **k) {
 
 static void kdf_ctx_freep(EVP_KDF_CTX **c) {
         EVP_KDF_CTX_free(*c); /* cleanses its copy of the key */
-}
-
-static int error_openssl(struct error *err, const char *what) {
-        char words[160];
-
-        ERR_error_string_n(ERR_get_error(), words, sizeof(words));
-        ERR_clear_error();
-        return error_set(err, -EIO, "%s: %s", what, words);
 }
 
 int crypto_random(void *buf, size_t size, struct error *err) {
@@ -147,7 +131,7 @@ int crypto_hkdf(struct secret *key, const void *info, size_t info_size, struct s
 
 int crypto_seal(struct secret *key, const void *aad, size_t aad_size, struct secret *plain,
                 struct gcm_box *ret, struct error *err) {
-        _cleanup_(cipher_freep) EVP_CIPHER_CTX *ctx = NULL;
+        _cleanup_(cipher_ctx_freep) EVP_CIPHER_CTX *ctx = NULL;
         struct gcm_box box = { .size = secret_size(plain) };
         int n, r;
 
@@ -172,7 +156,7 @@ int crypto_seal(struct secret *key, const void *aad, size_t aad_size, struct sec
 
 int crypto_open_text(struct secret *key, const struct gcm_text *in, struct secret **ret,
                      struct error *err) {
-        _cleanup_(cipher_freep) EVP_CIPHER_CTX *ctx = NULL;
+        _cleanup_(cipher_ctx_freep) EVP_CIPHER_CTX *ctx = NULL;
         _cleanup_(secret_freep) struct secret *plain = NULL;
         int n, r;
 

@@ -59,3 +59,9 @@ int error_prefix(struct error *e, const char *fmt, ...) {
 int error_nomem(struct error *e) {
         return error_set(e, -ENOMEM, "out of memory");
 }
+
+void make_printable(char *text) {
+        for (char *c = text; *c; c++)
+                if (*c < ' ' || *c > '~')
+                        *c = '?';
+}

@@ -28,3 +28,7 @@ int error_prefix(struct error *e, const char *fmt, ...) _printf_(2, 3);
 
 /* Return: -ENOMEM, and @e says so. */
 int error_nomem(struct error *e);
+
+/* Puts '?' in the place of whatever isn't printable ASCII: for words that came from outside, before
+ * they reach a terminal. */
+void make_printable(char *text);

@@ -6,15 +6,13 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include <openssl/bn.h>
 #include <openssl/core_names.h>
-#include <openssl/ec.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/obj_mac.h>
 #include <openssl/params.h>
 
 #include "base/crypto.h"
+#include "base/openssl.h"
+#include "base/public.h"
 
 #define DER_MAX 72 /* of a signature: two integers of 33 bytes, and six bytes around them */
 
@@ -23,10 +21,6 @@ static const uint8_t order[P256_SIZE] = { 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x
                                           0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
                                           0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
                                           0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51 };
-
-static void number_freep(BIGNUM **n) {
-        BN_clear_free(*n);
-}
 
 static void numbers_freep(BN_CTX **c) {
         BN_CTX_free(*c);
@@ -40,31 +34,11 @@ static void point_freep(EC_POINT **p) {
         EC_POINT_clear_free(*p);
 }
 
-static void pkey_freep(EVP_PKEY **p) {
-        EVP_PKEY_free(*p); /* cleanses the scalar */
-}
-
-static void pkey_ctx_freep(EVP_PKEY_CTX **c) {
-        EVP_PKEY_CTX_free(*c);
-}
-
-static void sig_freep(ECDSA_SIG **s) {
-        ECDSA_SIG_free(*s);
-}
-
 /* OpenSSL's fast code for this curve keeps the scalar in arrays on its stack. */
 static __attribute__((noinline)) void wipe_dead_stack(void) {
         uint8_t dead[32 * 1024];
 
         explicit_bzero(dead, sizeof(dead));
-}
-
-static int error_openssl(struct error *err, const char *what) {
-        char words[160];
-
-        ERR_error_string_n(ERR_get_error(), words, sizeof(words));
-        ERR_clear_error();
-        return error_set(err, -EIO, "P-256: %s: %s", what, words);
 }
 
 /* Whether 0 < @d < order, in a time that tells nothing about it. */
@@ -114,9 +88,9 @@ static int multiply(struct secret *key, struct p256_point *ret, struct error *er
         _cleanup_(group_freep) EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
         _cleanup_(point_freep) EC_POINT *point = group ? EC_POINT_new(group) : NULL;
         _cleanup_(numbers_freep) BN_CTX *space = BN_CTX_secure_new();
-        _cleanup_(number_freep) BIGNUM *d = number_of(key);
-        _cleanup_(number_freep) BIGNUM *x = BN_new();
-        _cleanup_(number_freep) BIGNUM *y = BN_new();
+        _cleanup_(bn_freep) BIGNUM *d = number_of(key);
+        _cleanup_(bn_freep) BIGNUM *x = BN_new();
+        _cleanup_(bn_freep) BIGNUM *y = BN_new();
         struct p256_point made;
 
         if (!point || !space || !d || !x || !y ||
@@ -124,7 +98,7 @@ static int multiply(struct secret *key, struct p256_point *ret, struct error *er
             EC_POINT_get_affine_coordinates(group, point, x, y, space) != 1 ||
             BN_bn2binpad(x, made.x, P256_SIZE) != P256_SIZE ||
             BN_bn2binpad(y, made.y, P256_SIZE) != P256_SIZE)
-                return error_openssl(err, "public key");
+                return error_openssl(err, "P-256: public key");
         *ret = made;
         return 0;
 }
@@ -144,7 +118,7 @@ int p256_public(struct secret *key, struct p256_point *ret, struct error *err) {
 static int import(struct secret *key, EVP_PKEY **ret, struct error *err) {
         _cleanup_(pkey_ctx_freep) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
         _cleanup_(secret_freep) struct secret *native = NULL;
-        _cleanup_(number_freep) BIGNUM *d = number_of(key);
+        _cleanup_(bn_freep) BIGNUM *d = number_of(key);
         char curve[] = "P-256";
         OSSL_PARAM params[3];
         int r;
@@ -153,7 +127,7 @@ static int import(struct secret *key, EVP_PKEY **ret, struct error *err) {
         if (r < 0)
                 return error_errno(err, r, "P-256: no locked memory for a key");
         if (!ctx || !d || BN_bn2nativepad(d, secret_data(native), P256_SIZE) != P256_SIZE)
-                return error_openssl(err, "private key");
+                return error_openssl(err, "P-256: private key");
 
         params[0] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, curve, 0);
         params[1] =
@@ -161,7 +135,7 @@ static int import(struct secret *key, EVP_PKEY **ret, struct error *err) {
         params[2] = OSSL_PARAM_construct_end();
         if (EVP_PKEY_fromdata_init(ctx) != 1 ||
             EVP_PKEY_fromdata(ctx, ret, EVP_PKEY_KEYPAIR, params) != 1)
-                return error_openssl(err, "private key");
+                return error_openssl(err, "P-256: private key");
         return 0;
 }
 
@@ -169,10 +143,8 @@ static int sign(struct secret *key, const uint8_t *digest, struct p256_signature
                 struct error *err) {
         _cleanup_(pkey_freep) EVP_PKEY *pkey = NULL;
         _cleanup_(pkey_ctx_freep) EVP_PKEY_CTX *ctx = NULL;
-        _cleanup_(sig_freep) ECDSA_SIG *sig = NULL;
         struct p256_signature made;
         uint8_t der[DER_MAX];
-        const uint8_t *at = der;
         size_t size = sizeof(der);
         int r;
 
@@ -182,11 +154,10 @@ static int sign(struct secret *key, const uint8_t *digest, struct p256_signature
         ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
         if (!ctx || EVP_PKEY_sign_init(ctx) != 1 ||
             EVP_PKEY_sign(ctx, der, &size, digest, P256_SIZE) != 1)
-                return error_openssl(err, "sign");
-        sig = d2i_ECDSA_SIG(NULL, &at, (long) size);
-        if (!sig || BN_bn2binpad(ECDSA_SIG_get0_r(sig), made.r, P256_SIZE) != P256_SIZE ||
-            BN_bn2binpad(ECDSA_SIG_get0_s(sig), made.s, P256_SIZE) != P256_SIZE)
-                return error_openssl(err, "sign");
+                return error_openssl(err, "P-256: sign");
+        r = public_signature_parts(der, size, P256_SIZE, made.r, made.s, err);
+        if (r < 0)
+                return r;
         *ret = made;
         return 0;
 }

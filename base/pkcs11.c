@@ -348,9 +348,7 @@ static int get_pin(struct pkcs11 *p, const struct signer_ask *ask, struct error 
         while (size > 0 && p->token.label[size - 1] == ' ')
                 size--;
         (void) snprintf(what, sizeof(what), "the token %.*s", size, p->token.label);
-        for (char *c = what; *c; c++)
-                if (*c < ' ' || *c > '~')
-                        *c = '?';
+        make_printable(what);
         return ask->ask(ask->context, what, &p->pin, err);
 }
 

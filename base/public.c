@@ -3,55 +3,18 @@
 #include "base/public.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
-#include <openssl/bio.h>
-#include <openssl/bn.h>
 #include <openssl/core_names.h>
-#include <openssl/ec.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
 
-#define PART_MAX 66 /* bytes of a number of P-521 */
+#include "base/openssl.h"
+
+#define PART_MAX 66      /* bytes of a number of P-521 */
+#define PUBLIC_EC_MAX 48 /* bytes of a coordinate of P-384 */
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX 4096
 #define RSA_EXPONENT_MIN 65537 /* FIPS 186-5, A.1.1; and what each TPM takes */
-
-static void bio_freep(BIO **b) {
-        BIO_free_all(*b);
-}
-
-static void bn_freep(BIGNUM **n) {
-        BN_free(*n);
-}
-
-static void digest_freep(EVP_MD_CTX **c) {
-        EVP_MD_CTX_free(*c);
-}
-
-static void pubkey_freep(X509_PUBKEY **p) {
-        X509_PUBKEY_free(*p);
-}
-
-static void sig_freep(ECDSA_SIG **s) {
-        ECDSA_SIG_free(*s);
-}
-
-static void pem_freep(void *p) {
-        OPENSSL_free(*(void **) p);
-}
-
-static int error_openssl(struct error *err, const char *what) {
-        char words[160];
-
-        ERR_error_string_n(ERR_get_error(), words, sizeof(words));
-        ERR_clear_error();
-        return error_set(err, -EIO, "%s: %s", what, words);
-}
 
 static int error_damaged(struct error *err) {
         ERR_clear_error();
@@ -65,20 +28,12 @@ static int error_kind(struct error *err) {
                          "65537 or more nor EC on P-256 or P-384");
 }
 
-/* Return: whether the number called @name is there and fits into @size bytes. */
-static bool number(const EVP_PKEY *key, const char *name, uint8_t *ret, size_t size) {
-        _cleanup_(bn_freep) BIGNUM *n = NULL;
-
-        return EVP_PKEY_get_bn_param(key, name, &n) == 1 &&
-               BN_bn2binpad(n, ret, (int) size) == (int) size;
-}
-
 static int rsa_parts(const EVP_PKEY *key, struct public_parts *p, struct error *err) {
         int bits = EVP_PKEY_get_bits(key);
         uint8_t e[4];
 
         if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX || bits % 8 ||
-            !number(key, OSSL_PKEY_PARAM_RSA_E, e, sizeof(e)))
+            !openssl_number(key, OSSL_PKEY_PARAM_RSA_E, e, sizeof(e)))
                 return error_kind(err);
         p->kind = PUBLIC_RSA;
         p->bits = (unsigned) bits;
@@ -87,43 +42,30 @@ static int rsa_parts(const EVP_PKEY *key, struct public_parts *p, struct error *
         if (p->exponent < RSA_EXPONENT_MIN || p->exponent % 2 == 0)
                 return error_kind(err);
         /* An even modulus is no product of large primes, and OpenSSL can't compute with it. */
-        if (!number(key, OSSL_PKEY_PARAM_RSA_N, p->n, p->size) || p->n[p->size - 1] % 2 == 0)
+        if (!openssl_number(key, OSSL_PKEY_PARAM_RSA_N, p->n, p->size) ||
+            p->n[p->size - 1] % 2 == 0)
                 return error_damaged(err);
         return 0;
 }
 
 static int ec_parts(const EVP_PKEY *key, struct public_parts *p, struct error *err) {
-        static const struct {
-                const char *name;
-                unsigned bits;
-        } curves[] = { { "prime256v1", 256 }, { "secp384r1", 384 } };
-        char name[64];
-        size_t n;
+        const struct openssl_curve *curve = openssl_curve(key);
 
-        /* Parameters that are spelled out may say anything; the names can't. */
-        if (!EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_ENCODING, name, sizeof(name),
-                                            &n) ||
-            strcmp(name, OSSL_PKEY_EC_ENCODING_GROUP) != 0 ||
-            !EVP_PKEY_get_group_name(key, name, sizeof(name), &n))
+        if (!curve || curve->size > PUBLIC_EC_MAX)
                 return error_kind(err);
-        for (size_t i = 0; i < ARRAY_SIZE(curves); i++) {
-                if (strcmp(name, curves[i].name) != 0)
-                        continue;
-                p->kind = PUBLIC_EC;
-                p->bits = curves[i].bits;
-                p->size = p->bits / 8;
-                if (!number(key, OSSL_PKEY_PARAM_EC_PUB_X, p->x, p->size) ||
-                    !number(key, OSSL_PKEY_PARAM_EC_PUB_Y, p->y, p->size))
-                        return error_damaged(err);
-                return 0;
-        }
-        return error_kind(err);
+        p->kind = PUBLIC_EC;
+        p->size = curve->size;
+        p->bits = (unsigned) (8 * p->size);
+        if (!openssl_number(key, OSSL_PKEY_PARAM_EC_PUB_X, p->x, p->size) ||
+            !openssl_number(key, OSSL_PKEY_PARAM_EC_PUB_Y, p->y, p->size))
+                return error_damaged(err);
+        return 0;
 }
 
 /* Whether @p is what OpenSSL would write for @key, and the point of an EC key isn't compressed. */
 static bool one_encoding(X509_PUBKEY *p, const struct public_parts *parts, const uint8_t *der,
                          size_t size) {
-        _cleanup_(pem_freep) unsigned char *again = NULL;
+        _cleanup_(openssl_freep) unsigned char *again = NULL;
         const unsigned char *bits;
         int n;
 
@@ -184,8 +126,8 @@ static bool alone(const char *pem, size_t size) {
 
 int public_from_pem(const char *pem, size_t size, uint8_t *ret, size_t *ret_size,
                     struct error *err) {
-        _cleanup_(pem_freep) char *name = NULL, *header = NULL;
-        _cleanup_(pem_freep) unsigned char *der = NULL;
+        _cleanup_(openssl_freep) char *name = NULL, *header = NULL;
+        _cleanup_(openssl_freep) unsigned char *der = NULL;
         _cleanup_(bio_freep) BIO *bio = NULL;
         struct public_parts parts;
         long n = 0;
@@ -231,7 +173,7 @@ int public_verify(const uint8_t *der, size_t der_size, const struct public_signe
 
 int public_signature_parts(const uint8_t *signature, size_t size, size_t part, uint8_t *ret_r,
                            uint8_t *ret_s, struct error *err) {
-        _cleanup_(sig_freep) ECDSA_SIG *sig = NULL;
+        _cleanup_(ecdsa_freep) ECDSA_SIG *sig = NULL;
         const unsigned char *end = signature;
         uint8_t r[PART_MAX], s[PART_MAX];
 
@@ -270,8 +212,8 @@ int public_fingerprint(const uint8_t *der, size_t size, uint8_t ret[SHA256_SIZE]
 
 int public_signature_join(const uint8_t *r, const uint8_t *s, size_t part, uint8_t *ret,
                           size_t *ret_size, struct error *err) {
-        _cleanup_(sig_freep) ECDSA_SIG *sig = ECDSA_SIG_new();
-        _cleanup_(pem_freep) unsigned char *der = NULL;
+        _cleanup_(ecdsa_freep) ECDSA_SIG *sig = ECDSA_SIG_new();
+        _cleanup_(openssl_freep) unsigned char *der = NULL;
         _cleanup_(bn_freep) BIGNUM *br = NULL, *bs = NULL;
         int n;
 

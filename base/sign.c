@@ -3,28 +3,13 @@
 #include "base/sign.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/bio.h>
-#include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/pkcs12.h>
-#include <openssl/x509.h>
-
 #include "base/crypto.h"
-#include "base/file.h"
+#include "base/openssl.h"
 #include "base/pkcs11.h"
 #include "base/public.h"
-
-#define KEY_FILE_MAX (32 * 1024) /* bytes */
-#define SECURE_HEAP (256 * 1024) /* bytes: as base/cms.c has it */
-#define SECURE_MIN 32
 
 struct signer {
         EVP_PKEY *key;         /* of a file */
@@ -32,34 +17,6 @@ struct signer {
         uint8_t public[STEP_KEY_MAX];
         size_t public_size;
 };
-
-static void bio_freep(BIO **b) {
-        BIO_free_all(*b);
-}
-
-static void digest_freep(EVP_MD_CTX **c) {
-        EVP_MD_CTX_free(*c);
-}
-
-static void info_freep(PKCS8_PRIV_KEY_INFO **i) {
-        PKCS8_PRIV_KEY_INFO_free(*i); /* cleanses it */
-}
-
-static void sig_freep(X509_SIG **s) {
-        X509_SIG_free(*s);
-}
-
-static void openssl_freep(void *p) {
-        OPENSSL_free(*(void **) p);
-}
-
-static int error_openssl(struct error *err, const char *what) {
-        char words[160];
-
-        ERR_error_string_n(ERR_get_error(), words, sizeof(words));
-        ERR_clear_error();
-        return error_set(err, -EIO, "%s: %s", what, words);
-}
 
 struct signer *signer_free(struct signer *s) {
         if (!s)
@@ -72,111 +29,14 @@ struct signer *signer_free(struct signer *s) {
 
 /* --- files --- */
 
-/* What the callback of a PEM file needs to know, and says. */
-struct pem_asked {
-        const struct signer_ask *ask;
-        const char *path;
-        bool asked;
-        struct error *err; /* filled where asking failed */
-};
-
-static int ask_passphrase(const struct pem_asked *a, struct secret **ret) {
-        char what[200];
-
-        (void) snprintf(what, sizeof(what), "the key %s", a->path);
-        for (char *c = what; *c; c++)
-                if (*c < ' ' || *c > '~')
-                        *c = '?';
-        return a->ask->ask(a->ask->context, what, ret, a->err);
-}
-
-/* Instead of OpenSSL's, which asks at the terminal. */
-static int give_passphrase(char *buf, int size, int writing, void *asked) {
-        _cleanup_(secret_freep) struct secret *passphrase = NULL;
-        struct pem_asked *a = asked;
-
-        (void) writing;
-        a->asked = true;
-        if (!a->ask || ask_passphrase(a, &passphrase) < 0 ||
-            secret_size(passphrase) > (size_t) size)
-                return -1;
-        memcpy(buf, secret_data(passphrase), secret_size(passphrase));
-        return (int) secret_size(passphrase);
-}
-
-/* @der: EncryptedPrivateKeyInfo (RFC 5958). NULL where it doesn't decrypt. */
-static EVP_PKEY *decrypt_key(const uint8_t *der, size_t size, struct pem_asked *a) {
-        _cleanup_(secret_freep) struct secret *passphrase = NULL;
-        _cleanup_(info_freep) PKCS8_PRIV_KEY_INFO *info = NULL;
-        _cleanup_(sig_freep) X509_SIG *sig = NULL;
-        const unsigned char *p = der;
-
-        a->asked = true;
-        if (!a->ask)
-                return NULL;
-        sig = d2i_X509_SIG(NULL, &p, (long) size);
-        if (!sig || p != der + size || ask_passphrase(a, &passphrase) < 0)
-                return NULL;
-        info = PKCS8_decrypt(sig, (const char *) secret_data(passphrase),
-                             (int) secret_size(passphrase));
-        return info ? EVP_PKCS82PKEY(info) : NULL;
-}
-
-static EVP_PKEY *decode_key(struct secret *pem, struct pem_asked *a) {
-        _cleanup_(bio_freep) BIO *bio = BIO_new_mem_buf(secret_data(pem), (int) secret_size(pem));
-        unsigned char *der = NULL;
-        const unsigned char *p;
-        EVP_PKEY *key = NULL;
-        char *kind = NULL;
-        long size = 0;
-
-        if (!bio || PEM_bytes_read_bio_secmem(&der, &size, &kind, PEM_STRING_EVP_PKEY, bio,
-                                              give_passphrase, a) != 1)
-                return NULL;
-        p = der;
-        if (strcmp(kind, PEM_STRING_PKCS8) == 0) {
-                key = decrypt_key(der, (size_t) size, a);
-        } else {
-                key = d2i_AutoPrivateKey(NULL, &p, size);
-                if (key && p != der + size) {
-                        EVP_PKEY_free(key);
-                        key = NULL;
-                }
-        }
-        OPENSSL_secure_clear_free(der, (size_t) size);
-        OPENSSL_secure_free(kind);
-        return key;
-}
-
 static int open_file(const char *path, const struct signer_ask *ask, struct signer *s,
                      struct error *err) {
         _cleanup_(openssl_freep) unsigned char *der = NULL;
-        _cleanup_(secret_freep) struct secret *pem = NULL;
-        struct error fault = { 0 };
-        struct pem_asked asked = { .ask = ask, .path = path, .err = &fault };
         int n, r;
 
-        r = file_read_secret(path, KEY_FILE_MAX, &pem, err);
+        r = openssl_private_key(path, ask, &s->key, err);
         if (r < 0)
                 return r;
-        /* Where the system grants no locked memory the key is in ordinary memory, and is cleansed.
-         */
-        if (!CRYPTO_secure_malloc_initialized())
-                (void) CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_MIN);
-        s->key = decode_key(pem, &asked);
-        ERR_clear_error();
-        if (!s->key && fault.errnum) {
-                *err = fault;
-                return error_prefix(err, "%s", path);
-        }
-        if (!s->key && asked.asked)
-                return error_set(err, -EBADMSG,
-                                 ask ? "%s: damaged, or encrypted with another passphrase"
-                                     : "%s: it's encrypted with a passphrase: decrypt it first "
-                                       "(openssl pkey)",
-                                 path);
-        if (!s->key)
-                return error_set(err, -EBADMSG, "%s: no private key in PEM there", path);
         n = i2d_PUBKEY(s->key, &der);
         if (n <= 0)
                 return error_openssl(err, path);
