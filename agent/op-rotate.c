@@ -5,28 +5,17 @@
 #include <string.h>
 #include <time.h>
 
-#include "agent/disk.h"
 #include "agent/kek-policy.h"
 #include "agent/op.h"
-#include "agent/rotate-disk.h"
+#include "agent/rotate-disks.h"
 #include "base/crypto.h"
-
-/* What the survey found of one disk, and what the run does with it. */
-struct candidate {
-        struct op_rotated_disk *report; /* ROTATED_PENDING: still in the run */
-        unsigned keks;
-        struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
-        const struct kek *live;         /* the one that opened, where it was needed */
-        struct secret *live_key;        /* borrowed from the context */
-        bool proven;                    /* in this run, by what the TPM gave back */
-};
 
 struct rotation {
         struct context *c;
         const struct op_rotate *args;
         struct op_rotated *ret;
         struct kek_record *record;
-        struct candidate *candidates;
+        struct rotate_disks disks;
         bool has_target;
         struct kek target;
         struct secret *target_key; /* borrowed; as the TPM gave it back */
@@ -36,7 +25,7 @@ struct rotation {
 
 static void rotation_done(struct rotation *r) {
         free(r->record);
-        free(r->candidates);
+        rotate_disks_done(&r->disks);
 }
 
 void op_rotated_done(struct op_rotated *r) {
@@ -44,74 +33,7 @@ void op_rotated_done(struct op_rotated *r) {
         *r = (struct op_rotated){ 0 };
 }
 
-static bool in_run(const struct candidate *d) {
-        return d->report->what == ROTATED_PENDING;
-}
-
-static void drop_out(struct candidate *d, int outcome, const struct refusal *why,
-                     const struct error *err) {
-        d->report->what = ROTATED_FAILED;
-        if (outcome == OUTCOME_REFUSED)
-                d->report->refusal = *why;
-        else
-                d->report->error = *err;
-}
-
-static bool has_version(const struct candidate *d, const struct kek *kek) {
-        for (unsigned i = 0; i < d->keks; i++)
-                if (kek_equal(&d->kek[i], kek))
-                        return true;
-        return false;
-}
-
 /* --- what stands on the disks and in the store --- */
-
-static void survey_disk(struct candidate *d) {
-        _cleanup_(disk_done) struct disk disk = DISK_INIT;
-        struct refusal why = { 0 };
-        struct error err = { 0 };
-        struct luks_source from;
-        int r;
-
-        d->report->what = ROTATED_PENDING;
-        if (access(d->report->known.device, F_OK) < 0) {
-                d->report->what = ROTATED_ABSENT;
-                return;
-        }
-        from = state_source(&d->report->known);
-        r = disk_load_enrolled(&from, &disk, &why, &err);
-        if (r == OUTCOME_DONE && strcmp(luks_facts(disk.luks)->uuid, d->report->known.uuid) != 0)
-                r = refusal_set(&why, REFUSAL_UNKNOWN_DISK, "%s holds another disk than %s",
-                                d->report->known.device, d->report->known.name);
-        if (r != OUTCOME_DONE) {
-                drop_out(d, r, &why, &err);
-                return;
-        }
-        for (; d->keks < disk.token->entries; d->keks++)
-                d->kek[d->keks] = disk.token->entry[d->keks].kek;
-        d->report->version = d->kek[0].version;
-}
-
-static int survey(struct rotation *r, const char *kek) {
-        _cleanup_(state_done) struct state s = { 0 };
-        struct op_rotated *ret = r->ret;
-        int e = state_read(r->c->state_dir, &s, r->err);
-
-        if (e < 0)
-                return e;
-        ret->disks = calloc(s.count + 1, sizeof(*ret->disks));
-        r->candidates = calloc(s.count + 1, sizeof(*r->candidates));
-        if (!ret->disks || !r->candidates)
-                return error_nomem(r->err);
-        for (size_t i = 0; i < s.count; i++) {
-                if (strcmp(s.disks[i].kek, kek) != 0)
-                        continue;
-                ret->disks[ret->count].known = s.disks[i];
-                r->candidates[ret->count].report = &ret->disks[ret->count];
-                survey_disk(&r->candidates[ret->count++]);
-        }
-        return 0;
-}
 
 /* The version that an interrupted rotation was on the way to: as recorded, or, where the record was
  * lost, the newer of two that stand on a disk. */
@@ -122,9 +44,9 @@ static void find_target(struct rotation *r) {
                 return;
         }
         for (size_t i = 0; i < r->ret->count; i++) {
-                const struct candidate *d = &r->candidates[i];
+                const struct candidate *d = &r->disks.disk[i];
 
-                if (!in_run(d) || d->keks < 2 ||
+                if (!rotate_disk_in_run(d) || d->keks < 2 ||
                     (r->has_target && d->kek[0].version <= r->target.version))
                         continue;
                 r->target = d->kek[0];
@@ -147,12 +69,12 @@ static enum rotation_state where(const struct rotation *r) {
         struct rotation_facts facts = { .recorded = r->has_target };
 
         for (size_t i = 0; i < r->ret->count; i++) {
-                const struct candidate *d = &r->candidates[i];
+                const struct candidate *d = &r->disks.disk[i];
 
-                if (!in_run(d))
+                if (!rotate_disk_in_run(d))
                         continue;
                 facts.disks++;
-                if (r->has_target && has_version(d, &r->target)) {
+                if (r->has_target && rotate_disk_has(d, &r->target)) {
                         facts.staged++;
                         facts.retired += d->keks == 1;
                 }
@@ -177,7 +99,7 @@ static int open_live(struct rotation *r, struct candidate *d) {
                         return OUTCOME_DONE;
                 }
         }
-        drop_out(d, OUTCOME_REFUSED, &why, r->err);
+        rotate_disk_drop(d, OUTCOME_REFUSED, &why, r->err);
         return OUTCOME_DONE;
 }
 
@@ -186,17 +108,17 @@ static int open_all_live(struct rotation *r) {
         bool any = false;
 
         for (size_t i = 0; i < r->ret->count; i++) {
-                struct candidate *d = &r->candidates[i];
+                struct candidate *d = &r->disks.disk[i];
                 int e;
 
-                if (!in_run(d))
+                if (!rotate_disk_in_run(d))
                         continue;
-                if (!r->has_target || !has_version(d, &r->target)) {
+                if (!r->has_target || !rotate_disk_has(d, &r->target)) {
                         e = open_live(r, d);
                         if (e < 0)
                                 return e;
                 }
-                if (in_run(d))
+                if (rotate_disk_in_run(d))
                         any = true;
                 else if (!first)
                         first = &d->report->refusal;
@@ -240,7 +162,7 @@ static const struct candidate *predecessor(const struct rotation *r) {
         const struct candidate *found = NULL;
 
         for (size_t i = 0; i < r->ret->count; i++) {
-                const struct candidate *d = &r->candidates[i];
+                const struct candidate *d = &r->disks.disk[i];
 
                 if (d->live && (!found || (!found->live->has_counter && d->live->has_counter)))
                         found = d;
@@ -264,8 +186,8 @@ static uint64_t highest_le(const struct rotation *r) {
         if (r->record->has_staged)
                 raise_le(&r->record->staged, &le);
         for (size_t i = 0; i < r->ret->count; i++)
-                for (unsigned k = 0; k < r->candidates[i].keks; k++)
-                        raise_le(&r->candidates[i].kek[k], &le);
+                for (unsigned k = 0; k < r->disks.disk[i].keks; k++)
+                        raise_le(&r->disks.disk[i].kek[k], &le);
         return le;
 }
 
@@ -274,8 +196,8 @@ static const struct kek *any_version(const struct rotation *r) {
         if (r->record->has_current)
                 return &r->record->current;
         for (size_t i = 0; i < r->ret->count; i++)
-                if (r->candidates[i].keks > 0)
-                        return &r->candidates[i].kek[0];
+                if (r->disks.disk[i].keks > 0)
+                        return &r->disks.disk[i].kek[0];
         return NULL;
 }
 
@@ -315,7 +237,7 @@ static int seal(struct rotation *r) {
 /* Until there's an archive, an old version that any disk still needs must not die. */
 static bool all_have_target(const struct rotation *r) {
         for (size_t i = 0; i < r->ret->count; i++)
-                if (!in_run(&r->candidates[i]) || !r->candidates[i].proven)
+                if (!rotate_disk_in_run(&r->disks.disk[i]) || !r->disks.disk[i].proven)
                         return false;
         return true;
 }
@@ -342,60 +264,19 @@ static int publish(struct rotation *r) {
         return write_record(r);
 }
 
-/* One effect on every disk that is still in the run. Return: how many it succeeded on; or a fault.
- */
-static int on_disks(struct rotation *r, worker_fn fn, enum rotation_effect effect) {
-        _cleanup_(freep) struct rotate_job *jobs = calloc(r->ret->count + 1, sizeof(*jobs));
-        _cleanup_(freep) struct worker_job *work = calloc(r->ret->count + 1, sizeof(*work));
-        _cleanup_(freep) struct candidate **who = calloc(r->ret->count + 1, sizeof(*who));
-        bool stage = effect == ROTATION_STAGE;
-        size_t count = 0;
-        int e, good = 0;
+static int on_disks(struct rotation *r, enum rotation_effect effect) {
+        const struct rotate_target target = { &r->target, r->target_key };
 
-        if (!jobs || !work || !who)
-                return error_nomem(r->err);
-        for (size_t i = 0; i < r->ret->count; i++) {
-                struct candidate *d = &r->candidates[i];
-
-                if (!in_run(d))
-                        continue;
-                if (effect == ROTATION_PROVE && d->proven) {
-                        good++;
-                        continue;
-                }
-                (void) snprintf(jobs[count].device, sizeof(jobs[count].device), "%s",
-                                d->report->known.device);
-                (void) snprintf(jobs[count].header, sizeof(jobs[count].header), "%s",
-                                d->report->known.header);
-                (void) snprintf(jobs[count].uuid, sizeof(jobs[count].uuid), "%s",
-                                d->report->known.uuid);
-                jobs[count].live = stage ? d->live : NULL;
-                jobs[count].target = &r->target;
-                work[count].arg = &jobs[count];
-                work[count].key[0] = stage && d->live ? d->live_key : NULL;
-                work[count].key[1] = r->target_key;
-                who[count++] = d;
-        }
-        e = workers_run(work, count, fn, &op_stop, r->err);
-        if (e < 0)
-                return e;
-        for (size_t i = 0; i < count; i++) {
-                if (work[i].outcome == OUTCOME_DONE) {
-                        who[i]->proven = true;
-                        good++;
-                } else if (work[i].outcome != -ECANCELED)
-                        drop_out(who[i], work[i].outcome, &work[i].refusal, &work[i].error);
-        }
-        return op_stop ? error_set(r->err, -EINTR, "stopped by a signal") : good;
+        return rotate_disks_run(&r->disks, effect, &target, r->err);
 }
 
 static int perform(struct rotation *r, enum rotation_effect effect) {
         switch (effect) {
         case ROTATION_SEAL: return seal(r);
-        case ROTATION_STAGE: return on_disks(r, rotate_stage, effect);
-        case ROTATION_PROVE: return on_disks(r, rotate_prove, effect);
+        case ROTATION_STAGE: return on_disks(r, effect);
+        case ROTATION_PROVE: return on_disks(r, effect);
         case ROTATION_REVOKE: return end_old(r);
-        case ROTATION_RETIRE: return on_disks(r, rotate_retire, effect);
+        case ROTATION_RETIRE: return on_disks(r, effect);
         case ROTATION_PUBLISH: return publish(r);
         case ROTATION_EFFECTS: break;
         }
@@ -426,7 +307,7 @@ static int run(struct rotation *r, enum rotation_state state) {
         } while (state != ROTATION_IDLE);
 
         for (size_t i = 0; i < r->ret->count; i++)
-                if (in_run(&r->candidates[i])) {
+                if (rotate_disk_in_run(&r->disks.disk[i])) {
                         r->ret->disks[i].what = ROTATED_DONE;
                         r->ret->disks[i].version = r->target.version;
                 }
@@ -438,7 +319,7 @@ static bool any_in_run(const struct rotation *r, struct refusal *why) {
         const struct op_rotated *ret = r->ret;
 
         for (size_t i = 0; i < ret->count; i++)
-                if (in_run(&r->candidates[i]))
+                if (rotate_disk_in_run(&r->disks.disk[i]))
                         return true;
         if (ret->count == 0)
                 refusal_set(why, REFUSAL_UNKNOWN_DISK, "no disk here has a KEK named %s", ret->kek);
@@ -488,7 +369,8 @@ int op_rotate(struct context *c, const struct op_rotate *args, struct op_rotated
 
         (void) clock_gettime(CLOCK_MONOTONIC, &start);
         (void) snprintf(ret->kek, sizeof(ret->kek), "%s", kek);
-        if ((!c->dry_run && (e = context_lock(c, err)) < 0) || (e = survey(&r, kek)) < 0 ||
+        if ((!c->dry_run && (e = context_lock(c, err)) < 0) ||
+            (e = rotate_disks_survey(c, kek, ret, &r.disks, err)) < 0 ||
             (e = context_record(c, kek, &r.record, err)) < 0)
                 return e;
         if (!any_in_run(&r, why))
