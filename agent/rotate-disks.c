@@ -96,8 +96,10 @@ static void work_done(struct work *w) {
         free(w->who);
 }
 
+/* To go back is to retire the new version in favour of the old one. */
 static void add(struct work *w, struct candidate *d, const struct rotate_target *target,
-                bool stage) {
+                enum rotation_effect effect) {
+        bool stage = effect == ROTATION_STAGE, back = effect == ROTATION_UNSTAGE;
         struct rotate_job *job = &w->job[w->count];
         struct worker_job *worker = &w->worker[w->count];
         const struct state_disk *known = &d->report->known;
@@ -106,10 +108,10 @@ static void add(struct work *w, struct candidate *d, const struct rotate_target 
         (void) snprintf(job->header, sizeof(job->header), "%s", known->header);
         (void) snprintf(job->uuid, sizeof(job->uuid), "%s", known->uuid);
         job->live = stage ? d->live : NULL;
-        job->target = target->kek;
+        job->target = back ? d->live : target->kek;
         worker->arg = job;
         worker->key[0] = stage && d->live ? d->live_key : NULL;
-        worker->key[1] = target->key;
+        worker->key[1] = back ? d->live_key : target->key;
         w->who[w->count++] = d;
 }
 
@@ -140,7 +142,7 @@ int rotate_disks_run(struct rotate_disks *d, enum rotation_effect effect,
                 if (effect == ROTATION_PROVE && one->proven)
                         good++;
                 else
-                        add(&w, one, target, effect == ROTATION_STAGE);
+                        add(&w, one, target, effect);
         }
         r = workers_run(w.worker, w.count, function_of(effect), &op_stop, err);
         if (r < 0)
@@ -149,7 +151,7 @@ int rotate_disks_run(struct rotate_disks *d, enum rotation_effect effect,
                 const struct worker_job *done = &w.worker[i];
 
                 if (done->outcome == OUTCOME_DONE) {
-                        w.who[i]->proven = true;
+                        w.who[i]->proven = effect != ROTATION_UNSTAGE;
                         good++;
                 } else if (done->outcome != -ECANCELED)
                         rotate_disk_drop(w.who[i], done->outcome, &done->refusal, &done->error);

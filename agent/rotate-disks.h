@@ -42,7 +42,8 @@ void rotate_disk_drop(struct candidate *d, int outcome, const struct refusal *wh
                       const struct error *err);
 bool rotate_disk_has(const struct candidate *d, const struct kek *kek);
 
-/* One effect (ROTATION_STAGE, ROTATION_PROVE or ROTATION_RETIRE) on every disk that is still in the
- * run. Return: how many it succeeded on; -EINTR where op_stop was set; or another fault. */
+/* One effect (ROTATION_STAGE, ROTATION_PROVE, ROTATION_RETIRE, ROTATION_UNSTAGE) on every disk that
+ * is still in the run. Return: how many it succeeded on; -EINTR where op_stop was set; or another
+ * fault. */
 int rotate_disks_run(struct rotate_disks *d, enum rotation_effect effect,
                      const struct rotate_target *target, struct error *err) _warn_unused_;
