@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/mirror.h"
+#include "agent/timespan.h"
 #include "base/file.h"
 
 #define CONFIG_MAX (64 * 1024)
@@ -37,10 +39,34 @@ static bool take_index(const char *value, uint32_t *ret) {
         return true;
 }
 
+/* One less than a record holds: the one that's being retired comes before others go. */
+static bool take_versions(const char *value, uint32_t *ret) {
+        char *end;
+        unsigned long n = strtoul(value, &end, 10);
+
+        if (*value < '0' || *value > '9' || *end || n > RETIRED_MAX - 1)
+                return false;
+        *ret = (uint32_t) n;
+        return true;
+}
+
+static bool take_archive(struct context *c, const char *name, const char *value) {
+        if (strcmp(name, "RetainVersions") == 0)
+                return take_versions(value, &c->retain.versions);
+        if (strcmp(name, "RetainFor") == 0)
+                return timespan_parse(value, &c->retain.seconds) == 0;
+        if (strcmp(name, "Mirror") == 0)
+                return (value[0] == '/' || strcmp(value, MIRROR_NONE) == 0) &&
+                       take_text(value, c->mirror, sizeof(c->mirror));
+        return false;
+}
+
 /* inih's callback: 1 where the line is understood. */
 static int take(void *user, const char *section, const char *name, const char *value) {
         struct context *c = user;
 
+        if (strcmp(section, "Archive") == 0)
+                return take_archive(c, name, value);
         if (strcmp(section, "TPM") != 0)
                 return 0;
         /* An empty one would switch the check off, and look as if it were on. */

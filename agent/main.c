@@ -134,9 +134,10 @@ static int parse_options(struct cli *cli, int argc, char **argv) {
         int o, status;
 
         (void) strcat(letters, cli->verb ? ":" : "+:");
-        n = add_options(long_options, letters + strlen(letters), globals, FIRST_GLOBAL);
-        (void) add_options(long_options + n, letters + strlen(letters),
-                           cli->verb ? cli->verb->options : none, FIRST_VERB_OPTION);
+        /* A verb's own come first: kek forget --version isn't the program's. */
+        n = add_options(long_options, letters + strlen(letters),
+                        cli->verb ? cli->verb->options : none, FIRST_VERB_OPTION);
+        (void) add_options(long_options + n, letters + strlen(letters), globals, FIRST_GLOBAL);
         opterr = 0;
         while ((o = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
                 if (o == '?')
@@ -238,6 +239,8 @@ int main(int argc, char **argv) {
         (void) copy_path(cli.context.state_dir, sizeof(cli.context.state_dir), STATE_DIR);
         (void) copy_path(cli.context.config_dir, sizeof(cli.context.config_dir), CONFIG_DIR);
         status = run(&cli, argc, argv);
+        if (cli.context.note[0] && !cli.quiet)
+                fprintf(stderr, "diskseal: note: %s\n", cli.context.note);
         context_done(&cli.context);
         if (fflush(stdout) != 0 && status == EXIT_DONE) {
                 perror("diskseal: standard output");

@@ -53,6 +53,10 @@ int enroll_record(struct enroll *w, const struct luks *l) {
         (void) snprintf(d->uuid, sizeof(d->uuid), "%s", w->ret->facts.uuid);
         (void) snprintf(d->role, sizeof(d->role), "%s", w->args->role);
         (void) snprintf(d->kek, sizeof(d->kek), "%s", w->args->kek);
+        if (w->ret->version) {
+                d->version = w->ret->version;
+                time_text(d->seen);
+        }
         state_place(d, &(struct luks_source){ w->args->device, w->args->header });
         d->size = w->ret->facts.device_size;
         if ((r = disk_remember_header(l, w->ret->slot, w->c->state_dir, w->err)) < 0 ||

@@ -240,7 +240,7 @@ struct op_rotated_disk {
 /* Where a run ended. */
 enum rotated_end {
         ROTATED_RETIRED, /* the new version is the current one; see counter */
-        ROTATED_STAGED,  /* both versions open the disks; why it went no further is in @held */
+        ROTATED_STAGED,  /* both versions open the disks; see @kept */
         ROTATED_ABORTED, /* the staged version is given up; the disks have the old one alone */
         ROTATED_NOTHING, /* there was nothing to do */
 };
@@ -251,7 +251,7 @@ struct op_rotated {
         bool resumed;      /* an interrupted rotation was finished */
         uint32_t replaced; /* the version that waited, and that the new one took the place of; 0 */
         enum rotated_end end;
-        char held[200]; /* ROTATED_STAGED: "at the next boot: …" */
+        char kept[200]; /* why the TPM goes on unsealing the old version; empty if it doesn't */
         struct policy policy;
         uint64_t counter; /* that ended the old version; 0: it still unseals, see the disks */
         double seconds;

@@ -104,6 +104,14 @@ static const struct {
         [REFUSAL_NOT_OS] = { "not-os",
                              "Leave --boot out. It goes with the last disk that a boot opens "
                              "before the system starts." },
+        [REFUSAL_ARCHIVE] = { "archive-damaged",
+                              "Disks that are up to date open without it. Put the file back from "
+                              "a backup or its mirror; or move it aside, and what only it opens "
+                              "needs a key of its owner." },
+        [REFUSAL_NEEDED] = { "version-needed",
+                             "Attach the disk and rotate, or give it another key (diskseal "
+                             "recovery add); --force forgets all the same." },
+        [REFUSAL_NO_VERSION] = { "no-version", "diskseal kek show lists those that there are." },
         [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
         [REFUSAL_SECOND_FACTOR] = { "second-factor",
                                     "See to what is missing, then run this again; or open the disk "

@@ -147,6 +147,12 @@ ds() {
         "$DISKSEAL" --tcti="$TCTI" --state-dir="$STATE" --config-dir="$DIR/config" "$@"
 }
 
+# settings SECTION LINE…: of agent.conf, in place of what was there.
+settings() {
+        mkdir -p "$DIR/config"
+        printf '%s\n' "[$1]" "${@:2}" >"$DIR/config/agent.conf"
+}
+
 # ds_start VERB…: in the background; $pid is the program's own, so that it can be killed.
 ds_start() {
         "$DISKSEAL" --tcti="$TCTI" --state-dir="$STATE" --config-dir="$DIR/config" "$@" \
