@@ -73,6 +73,7 @@ static void print_checks(const struct cli *cli, const struct op_checks *all) {
 int cli_policy_check(struct cli *cli) {
         _cleanup_(op_checks_done) struct op_checks all = { 0 };
         struct op_next_boot next;
+        struct refusal why = { 0 };
         struct error err = { 0 };
         int status = EXIT_DONE;
         bool given;
@@ -80,9 +81,10 @@ int cli_policy_check(struct cli *cli) {
 
         if (r >= 0)
                 return r;
-        r = op_policy_check(&cli->context, cli_value(cli, "kek"), given ? &next : NULL, &all, &err);
+        r = op_policy_check(&cli->context, cli_value(cli, "kek"), given ? &next : NULL, &all, &why,
+                            &err);
         if (r != OUTCOME_DONE)
-                return cli_failed(cli, r, NULL, &err);
+                return cli_failed(cli, r, &why, &err);
         for (size_t i = 0; i < all.count; i++)
                 if (all.check[i].outlook != OP_OPENS)
                         status = EXIT_REFUSED;

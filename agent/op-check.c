@@ -130,7 +130,7 @@ static void check_counter(const struct op_counter *counter, struct op_check *k) 
 }
 
 int op_policy_check(struct context *c, const char *kek, const struct op_next_boot *next,
-                    struct op_checks *ret, struct error *err) {
+                    struct op_checks *ret, struct refusal *why, struct error *err) {
         _cleanup_(op_status_done) struct op_status s = { 0 };
         int r;
 
@@ -146,5 +146,7 @@ int op_policy_check(struct context *c, const char *kek, const struct op_next_boo
                 check_counter(&s.counter[i], &ret->check[ret->count++]);
         }
         context_release_tpm(c);
+        if (r == OUTCOME_DONE && kek && ret->count == 0)
+                return refusal_set(why, REFUSAL_UNKNOWN_DISK, "no KEK named %s is known here", kek);
         return r;
 }

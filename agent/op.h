@@ -408,9 +408,10 @@ struct op_checks {
         struct op_check *check; /* for op_checks_done() */
 };
 
-/* @kek: NULL for all; @next: NULL for a boot as this one was. */
+/* @kek: NULL for all; @next: NULL for a boot as this one was. REFUSAL_UNKNOWN_DISK: no @kek here.
+ */
 int op_policy_check(struct context *c, const char *kek, const struct op_next_boot *next,
-                    struct op_checks *ret, struct error *err) _warn_unused_;
+                    struct op_checks *ret, struct refusal *why, struct error *err) _warn_unused_;
 void op_checks_done(struct op_checks *c);
 
 int op_policy_show(struct context *c, struct op_policies *ret, struct error *err) _warn_unused_;
