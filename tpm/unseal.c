@@ -147,6 +147,10 @@ static int explain(const struct run *run, TSS2_RC rc, struct tpm_refusal *why, s
                 return r;
         if (found.pcrs || kind == STEP_AUTHORIZE) {
                 *why = found;
+                if (run->key_refused)
+                        (void) snprintf(why->text, sizeof(why->text),
+                                        "it doesn't take that key: its kind or its size is beyond "
+                                        "this TPM");
                 return kind == STEP_AUTHORIZE ? TPM_UNSIGNED : TPM_PCR_MISMATCH;
         }
         if (rc == TPM2_RC_PCR_CHANGED)
@@ -246,7 +250,7 @@ int tpm_unseal(struct tpm *t, const struct sealed *object, const struct tpm_open
         _cleanup_(handles_done) struct handles h = { HANDLE(t), HANDLE(t), HANDLE(t) };
         _cleanup_(plain_wipep) TPM2B_SENSITIVE_DATA *plain = NULL;
         struct request q = { .srk = &object->srk };
-        struct run run = { t, &h.session, &h.loaded, opener, &object->pcrs, err, 0 };
+        struct run run = { t, &h.session, &h.loaded, opener, &object->pcrs, err, 0, false };
         TSS2_RC rc;
         int r;
 
