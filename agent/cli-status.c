@@ -140,9 +140,15 @@ static struct json *as_json(const struct op_status *s) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *keks = json_new_array(),
                                           *disks = json_new_array(), *tpm = json_new_object();
 
-        for (size_t i = 0; i < s->keks; i++)
-                if (s->kek[i].has_current && !json_append(keks, cli_kek_json(&s->kek[i])))
+        for (size_t i = 0; i < s->keks; i++) {
+                struct json *kek = s->kek[i].has_current ? cli_kek_json(&s->kek[i]) : NULL;
+
+                if (s->kek[i].has_current &&
+                    (!json_append(keks, kek) ||
+                     (s->counter && !json_add_string(kek, "counter_state",
+                                                     op_counter_name(s->counter[i].state)))))
                         return NULL;
+        }
         for (size_t i = 0; i < s->disks; i++)
                 if (!json_append(disks, disk_json(&s->disk[i])))
                         return NULL;
@@ -182,6 +188,11 @@ static void print_findings(const struct cli *cli, const struct op_status *s) {
                 const struct kek_record *k = &s->kek[i];
                 struct policy policy;
 
+                if (s->counter && op_counter_trouble(s->counter[i].state))
+                        cli_say(cli,
+                                "  ! KEK %s opens no more: %s.   diskseal enroll, with a key of "
+                                "the owner",
+                                k->name, op_counter_trouble(s->counter[i].state));
                 if (!k->has_current || !policy_of_steps(&k->current.steps, &policy))
                         continue;
                 if (policy_finding(&policy))

@@ -117,16 +117,10 @@ static int check_one(struct context *c, const struct kek_record *record,
 
 /* Whatever the PCRs say: a version whose counter went on opens no more. */
 static void check_counter(const struct op_counter *counter, struct op_check *k) {
-        switch (counter->state) {
-        case OP_COUNTER_RETIRED: say(k, OP_LOCKED, "it was retired"); break;
-        case OP_COUNTER_MISSING: say(k, OP_LOCKED, "its counter isn't in the TPM"); break;
-        case OP_COUNTER_REPLACED:
-                say(k, OP_LOCKED, "something else is in the place of its counter");
-                break;
-        case OP_COUNTER_NONE:
-        case OP_COUNTER_UNKNOWN:
-        case OP_COUNTER_LIVE: break;
-        }
+        const char *trouble = op_counter_trouble(counter->state);
+
+        if (trouble)
+                say(k, OP_LOCKED, "%s", trouble);
 }
 
 int op_policy_check(struct context *c, const char *kek, const struct op_next_boot *next,

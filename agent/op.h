@@ -299,6 +299,8 @@ struct op_counter {
 };
 
 const char *op_counter_name(enum op_counter_state state);
+/* Why its KEK opens no more; NULL where that isn't known. */
+const char *op_counter_trouble(enum op_counter_state state);
 
 struct op_status {
         bool tpm_present;
@@ -308,7 +310,7 @@ struct op_status {
         char tpm_fault[256];
         size_t keks;
         struct kek_record *kek;
-        struct op_counter *counter; /* of each KEK; NULL unless op_counters() was called */
+        struct op_counter *counter; /* of each KEK; NULL where nobody asked the TPM */
         size_t disks;
         struct op_status_disk *disk;
 };

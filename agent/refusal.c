@@ -291,7 +291,8 @@ int refuse_kek(struct refusal *r, const char *subject, const struct kek *kek, in
         case TPM_OTHER:
                 return refusal_set(
                         r, REFUSAL_OTHER_TPM,
-                        "%s stays locked: KEK %s v%u was sealed by another TPM than this one",
+                        "%s stays locked: KEK %s v%u was sealed by another TPM, or by this one "
+                        "before it was cleared",
                         subject, kek->name, kek->version);
         case TPM_UNPROVEN:
                 refusal_set(r, REFUSAL_UNPROVEN,
