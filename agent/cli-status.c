@@ -162,12 +162,27 @@ static struct json *as_json(const struct op_status *s) {
         return TAKE(o);
 }
 
+static void print_tpm(const struct cli *cli, const struct op_status *s) {
+        const struct tpm_info *t = &s->tpm;
+        char banks[120] = "";
+        size_t used = 0;
+
+        for (unsigned i = 0; i < TPM_BANKS && used < sizeof(banks); i++)
+                if (t->banks & (1u << i))
+                        used += (size_t) snprintf(banks + used, sizeof(banks) - used, " %s",
+                                                  tpm_bank_name(i));
+        cli_say(cli, "  TPM %s %s, firmware %08x.%08x; %s", t->manufacturer, t->vendor,
+                t->firmware[0], t->firmware[1], s->place_text);
+        cli_say(cli, "  PCR banks%s; wrong PINs and passwords %u of %u%s", banks,
+                t->guessing.counter, t->guessing.max_tries,
+                t->lockout ? ": locked, it takes none" : "");
+}
+
 static void print_head(const struct cli *cli, const struct op_status *s) {
         char policy[POLICY_TEXT_MAX];
 
         if (s->tpm_present)
-                cli_say(cli, "  TPM %s %s; %s%s", s->tpm.manufacturer, s->tpm.vendor, s->place_text,
-                        s->tpm.lockout ? "; locked: too many wrong passwords" : "");
+                print_tpm(cli, s);
         else
                 cli_say(cli, "  no TPM: %s", s->tpm_fault);
         for (size_t i = 0; i < s->keks; i++) {

@@ -162,7 +162,8 @@ static void check_tpm(struct op_doctor *d, struct context *c) {
                       "%s", err.text);
                 return;
         }
-        found(finding(d, OP_GOOD, "TPM", ""), "%s %s", info.manufacturer, info.vendor);
+        found(finding(d, OP_GOOD, "TPM", ""), "%s %s, firmware %08x.%08x", info.manufacturer,
+              info.vendor, info.firmware[0], info.firmware[1]);
         check_place(d, c, &info);
         check_lockout(d, &info);
         check_hierarchies(d, &info);
