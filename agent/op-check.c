@@ -105,6 +105,7 @@ static int check_one(struct context *c, const struct kek_record *record,
                 say(k, OP_LOCKED, "its policy is none of ours");
                 return 0;
         }
+        k->second_factor = kek->factor.kind != FACTOR_NONE;
         k->finding = policy_finding(&k->policy);
         r = next_state(c, next, kek, &state, &why, err);
         if (r == OUTCOME_REFUSED) {

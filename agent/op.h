@@ -52,6 +52,7 @@ struct op_enrolled {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         struct policy policy; /* that the KEK has */
+        bool second_factor;   /* … beside the TPM; a PIN is one */
         bool kek_is_new;
         unsigned foreign_slot; /* adopt: which slot was opened; LUKS_SLOTS_MAX: none */
         char foreign_by[40];   /* … by what: "the key file", "its clevis token" */
@@ -116,6 +117,7 @@ struct op_reenrolled {
         uint32_t version;
         bool kek_is_new; /* this TPM didn't open the one that there was */
         struct policy policy;
+        bool second_factor;
         unsigned slot, old_slot; /* old: LUKS_SLOTS_MAX where there was none any more */
         unsigned owner_slot;     /* that the owner's key opened */
 };
@@ -337,6 +339,7 @@ struct op_policy {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         struct policy policy;
+        bool second_factor;
         struct pcrs sealed, now; /* now.mask: 0 where the TPM didn't say */
 };
 
@@ -346,6 +349,7 @@ struct op_policy_name {
         char from[320];   /* its file, or "built in" */
         char damage[160]; /* why it can't be used; empty if nothing */
         struct policy policy;
+        bool second_factor;
 };
 
 struct op_policies {
@@ -400,6 +404,7 @@ struct op_check {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         struct policy policy;
+        bool second_factor;
         enum op_outlook outlook;
         char reason[240];
         const char *finding; /* what could be better about its policy; NULL if nothing */
