@@ -138,8 +138,16 @@ static int explain(const struct run *run, TSS2_RC rc, struct tpm_refusal *why, s
         struct tpm_refusal found = { 0 };
         int r;
 
-        if (run->at < steps->count && kind == STEP_NV)
-                return explain_counter(run, &steps->step[run->at], why, err);
+        if (run->at < steps->count && kind == STEP_NV) {
+                r = explain_counter(run, &steps->step[run->at], why, err);
+                /* What was said of it first had no HMAC, and wasn't so. */
+                return r != TPM_GRANTED ? r
+                                        : error_set(err, -EPROTO,
+                                                    "unseal: the TPM's answers on the counter "
+                                                    "contradict each other; somebody between us "
+                                                    "and the TPM alters the traffic (0x%08x)",
+                                                    rc);
+        }
         if (run->at < steps->count && kind == STEP_AUTH)
                 return TPM_WRONG_AUTH;
         r = find_changed(run->tpm, asked_at(steps, run->at), run->recorded, &found, err);
