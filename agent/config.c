@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/mirror.h"
 #include "agent/timespan.h"
 #include "base/file.h"
 
 #define CONFIG_MAX (64 * 1024)
+#define LINE_MAX_SIZE (INI_MAX_LINE - 2) /* its buffer holds a newline and a NUL, too */
 
 static bool take_text(const char *value, char *ret, size_t size) {
         return (size_t) snprintf(ret, size, "%s", value) < size;
@@ -83,14 +85,50 @@ static int take(void *user, const char *section, const char *name, const char *v
         return 0;
 }
 
-int config_read(struct context *c, struct error *err) {
+static int check_lines(const char *text, size_t size, struct error *err) {
+        const char *end = text + size;
+        unsigned number = 1;
+
+        for (const char *line = text; line < end; number++) {
+                const char *newline = memchr(line, '\n', (size_t) (end - line));
+                size_t length = (size_t) ((newline ? newline : end) - line);
+
+                if (memchr(line, '\0', length))
+                        return error_set(err, -EBADMSG, "line %u: there's a NUL in it", number);
+                if (length > LINE_MAX_SIZE)
+                        return error_set(err, -EBADMSG, "line %u: longer than %d bytes", number,
+                                         LINE_MAX_SIZE);
+                line += length + 1;
+        }
+        return 0;
+}
+
+int config_text(const char *path, size_t max, char **ret, struct error *err) {
         _cleanup_(freep) char *text = NULL;
-        char path[300];
+        struct stat st;
         size_t size;
         int r;
 
+        /* A pipe would keep us waiting for whoever writes to it. */
+        if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+                return error_set(err, -EBADMSG, "%s: it isn't a regular file", path);
+        r = file_read(path, max, &text, &size, err);
+        if (r < 0)
+                return r;
+        r = check_lines(text, size, err);
+        if (r < 0)
+                return error_prefix(err, "%s", path);
+        *ret = TAKE(text);
+        return 0;
+}
+
+int config_read(struct context *c, struct error *err) {
+        _cleanup_(freep) char *text = NULL;
+        char path[300];
+        int r;
+
         (void) snprintf(path, sizeof(path), "%s/agent.conf", c->config_dir);
-        r = file_read(path, CONFIG_MAX, &text, &size, err);
+        r = config_text(path, CONFIG_MAX, &text, err);
         if (r == -ENOENT || r == -ENOTDIR)
                 return 0;
         if (r < 0)

@@ -145,12 +145,23 @@ int context_kek(struct context *c, const char *subject, const struct kek *kek, s
 static void add_tries_left(struct context *c, struct refusal *why) {
         struct tpm_info info;
         struct error ignored = { 0 };
+        unsigned left;
 
-        if (tpm_info(c->tpm, &info, &ignored) < 0 ||
-            info.guessing.counter >= info.guessing.max_tries)
+        if (tpm_info(c->tpm, &info, &ignored) < 0)
                 return;
-        refusal_detail(why, "the TPM takes %u more wrong ones before it locks itself for a while",
-                       info.guessing.max_tries - info.guessing.counter);
+        left = info.guessing.counter < info.guessing.max_tries
+                       ? info.guessing.max_tries - info.guessing.counter
+                       : 0;
+        if (left > 0)
+                refusal_detail(why,
+                               "the TPM takes %u more wrong one%s before it locks itself for a "
+                               "while",
+                               left, left == 1 ? "" : "s");
+        else
+                refusal_detail(why,
+                               "the TPM has locked itself: it takes no PIN, and forgets one wrong "
+                               "one in %u s",
+                               info.guessing.interval);
 }
 
 /* Where the counter isn't what it was, the TPM can't tell whether it's for that version that it's

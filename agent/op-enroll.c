@@ -79,6 +79,7 @@ int enroll_write(struct enroll *w) {
         (void) snprintf(w->ret->kek, sizeof(w->ret->kek), "%s", w->kek.kek.name);
         w->ret->version = w->kek.kek.version;
         (void) policy_of_steps(&w->kek.kek.steps, &w->ret->policy);
+        w->ret->second_factor = w->kek.kek.factor.kind != FACTOR_NONE;
         w->ret->kek_is_new = w->kek.is_new;
         return OUTCOME_DONE;
 }

@@ -153,6 +153,7 @@ static int write_all(struct work *k) {
         k->ret->version = k->kek.kek.version;
         k->ret->kek_is_new = k->kek.is_new;
         (void) policy_of_steps(&k->kek.kek.steps, &k->ret->policy);
+        k->ret->second_factor = k->kek.kek.factor.kind != FACTOR_NONE;
         r = drop_old(k);
         return r < 0 ? r : record(k);
 }

@@ -255,6 +255,8 @@ int op_status(struct context *c, char *const *names, struct op_status *ret, stru
         if (r != OUTCOME_DONE)
                 return r;
         look_at_tpm(c, ret);
+        if (ret->tpm_present && (r = op_counters(c, ret, err)) < 0)
+                return r;
         for (size_t i = 0; i < ret->disks; i++) {
                 r = look_at(c, &ret->disk[i], err);
                 if (r < 0)

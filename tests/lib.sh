@@ -24,8 +24,9 @@ tpms=0
 export TPM2TOOLS_TCTI=$TCTI TSS2_LOG=all+NONE
 unset DISKSEAL_TCTI
 
+# Of a trap that does more than this: the status that it begins with is its argument.
 at_exit() {
-        local status=$?
+        local status=${1:-$?}
 
         tpm_stop
         rm -rf "$DIR"
