@@ -301,6 +301,7 @@ const struct cli_verb verb_status = {
         .synopsis = "[NAME|DEVICE…]",
         .summary = "Show the disks, their keys and the state of their headers; unseals nothing",
         .args_max = CLI_ARGS_MAX,
+        .looks = true,
         .options = options,
         .examples = { "diskseal status", "diskseal status data1 --json" },
         .run = run,

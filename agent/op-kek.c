@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/audit.h"
 #include "agent/disk.h"
 #include "agent/ek.h"
 #include "agent/kek-policy.h"
@@ -165,8 +166,8 @@ int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct re
         return op_kek_check_tpm(c, &k->kek, why, err);
 }
 
-int op_kek_new(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
-               struct error *err) {
+static int make_and_record(struct context *c, struct op_kek *k, uint32_t version,
+                           struct refusal *why, struct error *err) {
         _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
         char folder[300];
         int r;
@@ -184,6 +185,18 @@ int op_kek_new(struct context *c, struct op_kek *k, uint32_t version, struct ref
         time_text(record->current_created);
         context_store(c, folder);
         return store_write(folder, record, err);
+}
+
+int op_kek_new(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
+               struct error *err) {
+        const struct audit_event e = { .event = "kek-new",
+                                       .subject = k->name,
+                                       .result = "begin",
+                                       .fact = { { "version", NULL, version },
+                                                 { "policy", k->policy->name, 0 } } };
+        int r = audit(c, &e, err);
+
+        return r < 0 ? r : audit_result(c, e, make_and_record(c, k, version, why, err), err);
 }
 
 /* What becomes of a counter's verdict where the counter has to be there. */

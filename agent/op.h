@@ -84,6 +84,7 @@ struct op_unlocked {
         bool latched;       /* PCR 15 isn't zero any more, in no bank */
         bool degraded;
         char degraded_text[120];
+        char unlogged[160]; /* why it isn't in the audit log; empty where it is, or there's none */
 };
 
 /* Without test, makes /dev/mapper/NAME. With boot, first extends PCR 15, once the key was proven:

@@ -104,6 +104,9 @@ static const struct {
         [REFUSAL_NOT_OS] = { "not-os",
                              "Leave --boot out. It goes with the last disk that a boot opens "
                              "before the system starts." },
+        [REFUSAL_LOG] = { "log-changed",
+                          "Keep both audit.jsonl and audit.head, and find out who changed them; "
+                          "moved away, a new log begins." },
         [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
         [REFUSAL_SECOND_FACTOR] = { "second-factor",
                                     "See to what is missing, then run this again; or open the disk "

@@ -56,6 +56,7 @@ enum refusal_kind {
         REFUSAL_EVENT_LOG,
         REFUSAL_EK,
         REFUSAL_NOT_OS,
+        REFUSAL_LOG,
         REFUSAL_KINDS
 };
 
