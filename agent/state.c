@@ -111,12 +111,19 @@ static int parse_slots(const struct json *o, const char *key, uint32_t *ret_mask
 
 /* What only some disks have, and what earlier versions didn't write. */
 static int parse_optional(const struct json *o, struct state_disk *ret, struct error *err) {
+        uint64_t version;
         int r = 0;
 
         if (json_has(o, "header"))
                 r = get_text(o, "header", ret->header, sizeof(ret->header), err);
         if (r == 0 && json_has(o, "size"))
                 r = json_get_uint(o, "size", INT64_MAX, &ret->size, err);
+        if (r == 0 && json_has(o, "version")) {
+                r = json_get_uint(o, "version", KEK_VERSION_MAX, &version, err);
+                ret->version = (uint32_t) version;
+        }
+        if (r == 0 && json_has(o, "seen"))
+                r = get_text(o, "seen", ret->seen, sizeof(ret->seen), err);
         if (r == 0 && json_has(o, "replacing"))
                 r = parse_slots(o, "replacing", &ret->replacing, ret, err);
         return r;
@@ -194,7 +201,9 @@ static struct json *print_disk(const struct state_disk *d) {
             !json_add_string(o, "kek", d->kek) || !print_slots(o, "proven", d->proven, d) ||
             (d->replacing && !print_slots(o, "replacing", d->replacing, d)) ||
             (d->header[0] && !json_add_string(o, "header", d->header)) ||
-            (d->size && !json_add_uint(o, "size", d->size)))
+            (d->size && !json_add_uint(o, "size", d->size)) ||
+            (d->version && !json_add_uint(o, "version", d->version)) ||
+            (d->seen[0] && !json_add_string(o, "seen", d->seen)))
                 return NULL;
         return TAKE(o);
 }

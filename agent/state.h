@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "keys/kek.h"
+#include "keys/store.h"
 #include "luks/luks.h"
 
 /* What this machine knows of its disks: STATE_DIR/state.json, and the pinned covered forms in
@@ -20,6 +21,10 @@ struct state_disk {
         uint64_t size;    /* of the device when it was last enrolled, bytes; 0: not known */
         char role[8];
         char kek[NAME_MAX_SIZE];
+        /* The newest version of it that stood on the disk when it was last seen by a rotation, and
+         * when that was; 0 and empty where none did. */
+        uint32_t version;
+        char seen[TIME_TEXT];
         /* Bit n: a key that isn't ours opened keyslot n here, and the slot's JSON had this hash. */
         uint32_t proven;
         uint8_t proven_hash[32][32];

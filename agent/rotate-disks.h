@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "agent/op.h"
+#include "agent/rotation.h"
+
+/* The disks of a rotation: what stands on each of them, and one effect on all of them at once. A
+ * disk that fails or is refused drops out, with the reason in its report, and the others go on. */
+
+struct candidate {
+        struct op_rotated_disk *report; /* ROTATED_PENDING: still in the run */
+        unsigned keks;
+        struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
+        const struct kek *live;         /* the one that opened, where it was needed */
+        struct secret *live_key;        /* borrowed from the context */
+        bool proven;                    /* in this run, by what the TPM gave back */
+};
+
+struct rotate_disks {
+        size_t count;
+        struct candidate *disk;
+};
+
+/* The version that is rotated to. */
+struct rotate_target {
+        const struct kek *kek;
+        struct secret *key; /* as the TPM gave it back; borrowed */
+};
+
+/**
+ * rotate_disks_survey() - read what stands on every known disk of a KEK
+ * @reports: one for each disk, for free(), of which @ret keeps pointers
+ *
+ * Return: 0; or a fault.
+ */
+int rotate_disks_survey(const struct context *c, const char *kek, struct op_rotated *reports,
+                        struct rotate_disks *ret, struct error *err) _warn_unused_;
+void rotate_disks_done(struct rotate_disks *d);
+
+bool rotate_disk_in_run(const struct candidate *d);
+void rotate_disk_drop(struct candidate *d, int outcome, const struct refusal *why,
+                      const struct error *err);
+bool rotate_disk_has(const struct candidate *d, const struct kek *kek);
+
+/* One effect (ROTATION_STAGE, ROTATION_PROVE, ROTATION_RETIRE, ROTATION_UNSTAGE) on every disk that
+ * is still in the run. Return: how many it succeeded on; -EINTR where op_stop was set; or another
+ * fault. */
+int rotate_disks_run(struct rotate_disks *d, enum rotation_effect effect,
+                     const struct rotate_target *target, struct error *err) _warn_unused_;
