@@ -135,7 +135,7 @@ int cli_policy_predict(struct cli *cli);
 int cli_next_boot(struct cli *cli, struct op_next_boot *ret, bool *ret_given);
 
 /* One KEK as status and kek list show it. */
-struct json *cli_kek_json(const struct kek_record *k);
+struct json *cli_kek_json(const struct kek_record *k, const struct due *due);
 
 /* --- tables --- */
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/timespan.h"
 #include "base/file.h"
 
 #define CONFIG_MAX (64 * 1024)
@@ -37,10 +38,28 @@ static bool take_index(const char *value, uint32_t *ret) {
         return true;
 }
 
+#define ROTATE_EVERY_MIN 3600 /* seconds: less is a slip of the pen, and wears the TPM's NV out */
+
+static int take_rotation(struct context *c, const char *name, const char *value) {
+        uint64_t seconds;
+
+        if (timespan_parse(value, &seconds) < 0)
+                return 0;
+        if (strcmp(name, "RotateEvery") == 0 && seconds >= ROTATE_EVERY_MIN)
+                c->rotate_every = seconds;
+        else if (strcmp(name, "RandomizedDelaySec") == 0 && seconds != TIMESPAN_INFINITY)
+                c->rotate_delay = seconds;
+        else
+                return 0;
+        return 1;
+}
+
 /* inih's callback: 1 where the line is understood. */
 static int take(void *user, const char *section, const char *name, const char *value) {
         struct context *c = user;
 
+        if (strcmp(section, "Rotation") == 0)
+                return take_rotation(c, name, value);
         if (strcmp(section, "TPM") != 0)
                 return 0;
         /* An empty one would switch the check off, and look as if it were on. */

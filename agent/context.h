@@ -27,6 +27,8 @@ struct context {
         char event_log[256];    /* of the firmware; empty: the kernel's */
         uint32_t counter_index; /* where to begin to look for a free NV index; 0: the default */
         char ek_roots[256];     /* trusted to certify TPMs; empty: nothing is checked */
+        uint64_t rotate_every;  /* of a KEK's current version, seconds; UINT64_MAX: never by age */
+        uint64_t rotate_delay;  /* at most so many seconds later */
         bool dry_run;
         bool tpm_only; /* what an earlier boot phase handed over isn't taken */
         const struct named_policy
@@ -46,7 +48,7 @@ struct context {
 };
 
 #define CONTEXT_INIT                                                                               \
-        { .lock_fd = -1 }
+        { .lock_fd = -1, .rotate_every = UINT64_MAX }
 
 void context_done(struct context *c);
 /* A new one with the same settings: nothing that this run has in memory is in it. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "agent/context.h"
+#include "agent/due.h"
 #include "agent/named-policy.h"
 #include "agent/refusal.h"
 #include "agent/rotation.h"
@@ -333,6 +334,7 @@ struct op_status {
         char tpm_fault[256];
         size_t keks;
         struct kek_record *kek;
+        struct due *due;            /* of each KEK that has a current version */
         struct op_counter *counter; /* of each KEK; NULL unless op_counters() was called */
         size_t disks;
         struct op_status_disk *disk;
