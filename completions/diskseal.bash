@@ -43,11 +43,7 @@ _diskseal() {
         local valued=' --tcti --state-dir --config-dir --pin-file -N --name -k --key-file --role --kek
                 --policy --pcrs --recovery-key-file --key --header --slot --cert --bek
                 --wipe-signature --uki --kernel --cmdline --initrd --booted --variable --phase
-<<<<<<< HEAD
-                --pcr --bank --append --output --lines '
-=======
-                --pcr --bank --append --output --disk '
->>>>>>> main
+                --pcr --bank --append --output --disk --lines '
         valued=${valued//$'\n'/ }
         local current=${COMP_WORDS[COMP_CWORD]} option='' verb='' joined='' folders=() i word
 
