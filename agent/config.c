@@ -63,12 +63,28 @@ static bool take_archive(struct context *c, const char *name, const char *value)
         return false;
 }
 
+static int take_rotation(struct context *c, const char *name, const char *value) {
+        uint64_t seconds;
+
+        if (timespan_parse(value, &seconds) < 0)
+                return 0;
+        if (strcmp(name, "RotateEvery") == 0 && seconds > 0)
+                c->rotate_every = seconds;
+        else if (strcmp(name, "RandomizedDelaySec") == 0 && seconds != TIMESPAN_INFINITY)
+                c->rotate_delay = seconds;
+        else
+                return 0;
+        return 1;
+}
+
 /* inih's callback: 1 where the line is understood. */
 static int take(void *user, const char *section, const char *name, const char *value) {
         struct context *c = user;
 
         if (strcmp(section, "Archive") == 0)
                 return take_archive(c, name, value);
+        if (strcmp(section, "Rotation") == 0)
+                return take_rotation(c, name, value);
         if (strcmp(section, "TPM") != 0)
                 return 0;
         /* An empty one would switch the check off, and look as if it were on. */

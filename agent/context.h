@@ -28,13 +28,15 @@ struct context {
         char event_log[256];    /* of the firmware; empty: the kernel's */
         uint32_t counter_index; /* where to begin to look for a free NV index; 0: the default */
         char ek_roots[256];     /* trusted to certify TPMs; empty: nothing is checked */
+        uint64_t rotate_every;  /* of a KEK's current version, seconds; UINT64_MAX: never by age */
+        uint64_t rotate_delay;  /* at most so many seconds later */
         bool dry_run;
         bool tpm_only; /* what an earlier boot phase handed over isn't taken */
         const struct named_policy
-                *policy;      /* that the user says a KEK has; NULL: as it's recorded */
-        const char *pin_file; /* where a PIN is; NULL: ask, where there's a terminal */
+                *policy;                 /* that the user says a KEK has; NULL: as it's recorded */
+        const char *pin_file;            /* where a PIN is; NULL: ask, where there's a terminal */
         struct archive_retention retain; /* of retired KEK versions */
-        char mirror[256];                /* of KEK records, see agent/mirror.h; empty: look for it */
+        char mirror[256]; /* of KEK records, see agent/mirror.h; empty: look for it */
 
         struct tpm *tpm; /* connected when first needed */
         /* KEKs that were unsealed or made in this run: none is unsealed twice. */
@@ -53,7 +55,10 @@ struct context {
 #define RETAIN_VERSIONS 100
 
 #define CONTEXT_INIT                                                                               \
-        { .lock_fd = -1, .retain = { RETAIN_VERSIONS, UINT64_MAX } }
+        {                                                                                          \
+                .lock_fd = -1, .retain = { .versions = RETAIN_VERSIONS, .seconds = UINT64_MAX },   \
+                .rotate_every = UINT64_MAX                                                         \
+        }
 
 void context_done(struct context *c);
 /* A new one with the same settings: nothing that this run has in memory is in it. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/archive.h"
+#include "agent/audit.h"
 #include "agent/change.h"
 #include "agent/kek-policy.h"
 #include "agent/op.h"
@@ -180,6 +181,7 @@ int op_reenroll(struct context *c, const struct op_reenroll *args, struct op_ree
                                                .ret = ret };
         struct change *w = &k.w;
         struct owner_way way = { 0 };
+        struct audit_event e;
         int r = change_find(w, args->disk.what, args->disk.header);
 
         if (r != OUTCOME_DONE)
@@ -196,5 +198,15 @@ int op_reenroll(struct context *c, const struct op_reenroll *args, struct op_ree
         if (r != OUTCOME_DONE || c->dry_run)
                 return r;
         r = open_kek(&k);
-        return r == OUTCOME_DONE ? write_all(&k) : r;
+        if (r != OUTCOME_DONE)
+                return r;
+        e = (struct audit_event){ .event = "enroll",
+                                  .subject = ret->name,
+                                  .result = "begin",
+                                  .fact = { { "kek", k.kek.kek.name, 0 },
+                                            { "version", NULL, k.kek.kek.version },
+                                            { "by", "owner", 0 },
+                                            { "slot", NULL, ret->owner_slot } } };
+        r = audit(c, &e, err);
+        return r < 0 ? r : audit_result(c, e, write_all(&k), err);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "agent/context.h"
+#include "agent/due.h"
 #include "agent/named-policy.h"
 #include "agent/refusal.h"
 #include "agent/rotation.h"
@@ -87,6 +88,7 @@ struct op_unlocked {
                               */
         bool degraded;
         char degraded_text[120];
+        char unlogged[160]; /* why it isn't in the audit log; empty where it is, or there's none */
 };
 
 /* Without test, makes /dev/mapper/NAME. With boot, first extends PCR 15, once the key was proven:
@@ -337,6 +339,7 @@ struct op_status {
         size_t keks;
         struct kek_record *kek;
         struct op_counter *counter; /* of each KEK; NULL where nobody asked the TPM */
+        struct due *due;            /* of each KEK that has a current version */
         size_t disks;
         struct op_status_disk *disk;
 };

@@ -112,6 +112,9 @@ static const struct {
                              "Attach the disk and rotate, or give it another key (diskseal "
                              "recovery add); --force forgets all the same." },
         [REFUSAL_NO_VERSION] = { "no-version", "diskseal kek show lists those that there are." },
+        [REFUSAL_LOG] = { "log-changed",
+                          "Keep both audit.jsonl and audit.head, and find out who changed them; "
+                          "moved away, a new log begins." },
         [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
         [REFUSAL_SECOND_FACTOR] = { "second-factor",
                                     "See to what is missing, then run this again; or open the disk "

@@ -59,6 +59,7 @@ enum refusal_kind {
         REFUSAL_ARCHIVE,
         REFUSAL_NEEDED,
         REFUSAL_NO_VERSION,
+        REFUSAL_LOG,
         REFUSAL_KINDS
 };
 
