@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "agent/handover.h"
 #include "agent/kek-policy.h"
 #include "base/file.h"
 
@@ -64,6 +65,21 @@ int context_record(const struct context *c, const char *name, struct kek_record 
         return 0;
 }
 
+/* What the boot handed over. Return: 1; 0 where it isn't there; or a fault. */
+static int take_over(struct context *c, const struct kek *kek, struct secret **ret,
+                     struct error *err) {
+        struct secret *key = NULL;
+        int r = c->tpm_only ? 0 : handover_get(kek, &key, err);
+
+        if (r <= 0)
+                return r;
+        r = context_keep(c, kek, key, err);
+        if (r < 0)
+                return r;
+        *ret = key;
+        return 1;
+}
+
 int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
                 struct refusal *why, struct error *err) {
         int r;
@@ -74,7 +90,12 @@ int context_kek(struct context *c, const char *subject, const struct kek *kek, s
                         return OUTCOME_DONE;
                 }
         r = kek_policy_check(c, subject, kek, why, err);
-        return r == OUTCOME_DONE ? context_kek_made(c, subject, kek, ret, why, err) : r;
+        if (r != OUTCOME_DONE)
+                return r;
+        r = take_over(c, kek, ret, err);
+        if (r != 0)
+                return r < 0 ? r : OUTCOME_DONE;
+        return context_kek_made(c, subject, kek, ret, why, err);
 }
 
 /* What the dictionary attack protection of the TPM still allows. */
@@ -147,6 +168,20 @@ int context_lock(struct context *c, struct error *err) {
                 return r;
         (void) snprintf(path, sizeof(path), "%s/lock", c->state_dir);
         return file_lock(path, &c->lock_fd, err);
+}
+
+int context_lock_shared(struct context *c, struct error *err) {
+        char path[300];
+        int r;
+
+        if (c->lock_fd >= 0)
+                return 0;
+        (void) snprintf(path, sizeof(path), "%s/lock", c->state_dir);
+        r = file_lock_shared(path, &c->lock_fd, err);
+        if (r != -ENOENT)
+                return r;
+        *err = (struct error){ 0 };
+        return 0;
 }
 
 void context_store(const struct context *c, char ret[300]) {

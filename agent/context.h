@@ -28,6 +28,7 @@ struct context {
         uint32_t counter_index; /* where to begin to look for a free NV index; 0: the default */
         char ek_roots[256];     /* trusted to certify TPMs; empty: nothing is checked */
         bool dry_run;
+        bool tpm_only; /* what an earlier boot phase handed over isn't taken */
         const struct named_policy
                 *policy;      /* that the user says a KEK has; NULL: as it's recorded */
         const char *pin_file; /* where a PIN is; NULL: ask, where there's a terminal */
@@ -55,8 +56,8 @@ struct context context_like(const struct context *c);
 int context_tpm(struct context *c, struct error *err) _warn_unused_;
 void context_release_tpm(struct context *c);
 
-/* The KEK, from this run's memory or from the TPM. Borrowed. @subject is for the refusal.
- * Return: OUTCOME_DONE, OUTCOME_REFUSED; or a fault. */
+/* The KEK, from this run's memory, from what the boot handed over, or from the TPM. Borrowed.
+ * @subject is for the refusal. Return: OUTCOME_DONE, OUTCOME_REFUSED; or a fault. */
 int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
                 struct refusal *why, struct error *err) _warn_unused_;
 
@@ -75,6 +76,9 @@ int context_record(const struct context *c, const char *name, struct kek_record 
 
 /* One change at a time for each state folder: waits for the others. Held until context_done(). */
 int context_lock(struct context *c, struct error *err) _warn_unused_;
+/* No change while this is held, for whoever opens a disk; many may. Where nothing was ever changed
+ * there's nothing to wait for, and nothing is made. */
+int context_lock_shared(struct context *c, struct error *err) _warn_unused_;
 
 /* STATE_DIR/keks */
 void context_store(const struct context *c, char ret[300]);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/disk.h"
+#include "agent/handover.h"
 #include "agent/op.h"
 #include "agent/target.h"
 
@@ -119,6 +120,15 @@ static int latch(struct context *c, const struct disk *d, const struct opened *o
         return r < 0 ? error_prefix(err, "the boot must not go on: %s stays closed", name) : r;
 }
 
+/* For whoever opens other disks later, or rotates. The boot goes on without it. */
+static void hand_over(const struct context *c, struct op_unlocked *ret) {
+        struct error err = { 0 };
+
+        for (unsigned i = 0; i < c->open; i++)
+                if (handover_put(&c->opened[i].kek, c->opened[i].key, &err) < 0)
+                        (void) snprintf(ret->kept_back, sizeof(ret->kept_back), "%s", err.text);
+}
+
 static int activate(struct context *c, struct disk *d, const struct opened *o,
                     const struct op_unlock *args, struct op_unlocked *ret, struct error *err) {
         int r = check_dm(d, err);
@@ -126,6 +136,8 @@ static int activate(struct context *c, struct disk *d, const struct opened *o,
         if (r == 0 && args->boot) {
                 r = latch(c, d, o, args, err);
                 ret->latched = r == 0;
+                if (r == 0)
+                        hand_over(c, ret);
         }
         if (r == 0)
                 r = luks_activate(d->luks, d->token->name, o->volume_key, err);
@@ -137,8 +149,11 @@ int op_unlock(struct context *c, const struct op_unlock *args, struct op_unlocke
         _cleanup_(disk_done) struct disk d = DISK_INIT;
         _cleanup_(opened_done) struct opened o = { 0 };
         struct target t;
-        int r;
+        int r = context_lock_shared(c, err);
 
+        if (r < 0)
+                return r;
+        c->tpm_only = args->boot;
         if ((r = target_find(c, args->disk.what, args->disk.header, &t, why, err)) !=
                     OUTCOME_DONE ||
             (r = target_load(c, &t, &d, why, err)) != OUTCOME_DONE)

@@ -79,9 +79,11 @@ struct op_unlocked {
         char kek[NAME_MAX_SIZE]; /* empty where the owner's key opened it */
         uint32_t version;
         unsigned slot;
-        char clone_of[256]; /* where the disk is that this is a copy of; empty if none */
-        char resized[120];  /* what changed in the size of the device; empty if nothing */
-        bool latched;       /* PCR 15 isn't zero any more, in no bank */
+        char clone_of[256];  /* where the disk is that this is a copy of; empty if none */
+        char resized[120];   /* what changed in the size of the device; empty if nothing */
+        bool latched;        /* PCR 15 isn't zero any more, in no bank */
+        char kept_back[256]; /* why a KEK wasn't handed over to what runs later; empty if all were
+                              */
         bool degraded;
         char degraded_text[120];
 };
@@ -224,6 +226,7 @@ enum rotated {
         ROTATED_ABSENT,  /* its device isn't there; it catches up when it is */
         ROTATED_FAILED,  /* keeps what opened it before */
         ROTATED_PENDING, /* not reached; run it again */
+        ROTATED_LEFT,    /* not asked for */
 };
 
 struct op_rotated_disk {
@@ -234,10 +237,21 @@ struct op_rotated_disk {
         struct error error;
 };
 
+/* Where a run ended. */
+enum rotated_end {
+        ROTATED_RETIRED, /* the new version is the current one; see counter */
+        ROTATED_STAGED,  /* both versions open the disks; why it went no further is in @held */
+        ROTATED_ABORTED, /* the staged version is given up; the disks have the old one alone */
+        ROTATED_NOTHING, /* there was nothing to do */
+};
+
 struct op_rotated {
         char kek[NAME_MAX_SIZE];
         uint32_t from, to; /* from: 0 where nothing was known */
         bool resumed;      /* an interrupted rotation was finished */
+        uint32_t replaced; /* the version that waited, and that the new one took the place of; 0 */
+        enum rotated_end end;
+        char held[200]; /* ROTATED_STAGED: "at the next boot: …" */
         struct policy policy;
         uint64_t counter; /* that ended the old version; 0: it still unseals, see the disks */
         double seconds;
@@ -245,9 +259,19 @@ struct op_rotated {
         struct op_rotated_disk *disks; /* for op_rotated_done() */
 };
 
+enum rotate_mode {
+        ROTATE_ALL,    /* as far as it goes now: an interrupted one first, and then no other */
+        ROTATE_STAGE,  /* a new version beside the old one, in the place of one that's staged */
+        ROTATE_TRUST,  /* the same, and retire the old one without a proof */
+        ROTATE_FINISH, /* what was begun; disks that were away catch up; nothing new */
+        ROTATE_ABORT,  /* back to the old version */
+};
+
 struct op_rotate {
         const char *kek;
+        enum rotate_mode mode;
         const struct named_policy *policy; /* NULL: the one that the KEK has */
+        const char *const *disks;          /* names of those to rotate, NULL at the end; or NULL */
         /* predicted: to open in these, as the machine is now, and in what was predicted in this
          * boot; with a count of 0 as the machine is now alone; NULL: in all that the version before
          * opens in, too */
@@ -452,10 +476,13 @@ struct op_kek {
         uint64_t le_seen;          /* the highest value of the counter that any version allows */
         const struct pcrs *states;
         size_t states_count;
+        bool may_wait; /* where the latch is shut, the TPM needn't give it back before the next boot
+                        */
 
         struct kek kek;
         struct secret *key; /* borrowed from the context */
         bool is_new;
+        bool waits; /* the TPM didn't give it back yet */
 };
 
 /* Fills in the rest of @k: from the store, else from a known disk's token, else a new version 1. */

@@ -6,6 +6,32 @@
 
 #include "agent/disk.h"
 
+struct rotate_kept {
+        struct disk disk;       /* its header is the edit's where there's one */
+        struct luks_edit *edit; /* begun by the first change */
+};
+
+static void forget(struct rotate_kept *k) {
+        if (k->edit)
+                k->disk.luks = NULL;
+        k->edit = luks_edit_close(k->edit);
+        disk_done(&k->disk);
+        k->disk = (struct disk) DISK_INIT;
+}
+
+struct rotate_kept *rotate_kept_new(size_t count) {
+        return calloc(count + 1, sizeof(struct rotate_kept));
+}
+
+struct rotate_kept *rotate_kept_free(struct rotate_kept *k) {
+        free(k);
+        return NULL;
+}
+
+struct rotate_kept *rotate_kept_at(struct rotate_kept *k, size_t i) {
+        return k + i;
+}
+
 static int open_disk(const struct rotate_job *job, struct disk *ret, struct refusal *why,
                      struct error *err) {
         const struct luks_source from = { job->device, job->header[0] ? job->header : NULL };
@@ -14,16 +40,31 @@ static int open_disk(const struct rotate_job *job, struct disk *ret, struct refu
         if (r != OUTCOME_DONE)
                 return r;
         if (strcmp(luks_facts(ret->luks)->uuid, job->uuid) != 0)
-                return refusal_set(why, REFUSAL_UNKNOWN_DISK, "%s holds another disk than it did",
-                                   job->device);
+                return refusal_set(why, REFUSAL_UNKNOWN_DISK, "%s holds another disk than %s",
+                                   job->device, job->name);
         return OUTCOME_DONE;
+}
+
+/* The disk as it was kept, if that's what stands there still; else opened anew. */
+static int disk_now(const struct rotate_job *job, struct refusal *why, struct error *err) {
+        struct rotate_kept *k = job->kept;
+        struct luks_reason reason = { 0 };
+
+        if (k->disk.luks) {
+                if ((k->edit ? luks_edit_unchanged(k->edit, &reason, err)
+                             : luks_unchanged(k->disk.luks, &reason, err)) == LUKS_OK)
+                        return OUTCOME_DONE;
+                *err = (struct error){ 0 };
+                forget(k);
+        }
+        return open_disk(job, &k->disk, why, err);
 }
 
 /* The secret by the target's own entry: it opens the token, and the token's pin holds. */
 static int secret_by_target(const struct disk *d, const struct rotate_job *job,
                             struct secret *target_key, struct refusal *why, struct error *err) {
         _cleanup_(secret_freep) struct secret *secret = NULL;
-        int entry = token_find(d->token, job->target);
+        int entry = token_find(d->token, &job->target);
 
         if (entry < 0)
                 return error_set(err, -EIO, "%s: the new version isn't in its token",
@@ -32,23 +73,42 @@ static int secret_by_target(const struct disk *d, const struct rotate_job *job,
 }
 
 /* What was written, as it was read back from the disk: the target opens it. */
-static int prove_written(struct luks_edit *edit, const struct disk *d, const struct rotate_job *job,
+static int prove_written(struct rotate_kept *k, const struct rotate_job *job,
                          struct secret *target_key, struct refusal *why, struct error *err) {
-        struct disk written = { .luks = luks_edit_result(edit), .token_id = d->token_id };
-        _cleanup_(token_freep) struct token *token = NULL;
-        int r = token_parse(luks_token(written.luks, d->token_id), &token, err);
+        struct token *token = NULL;
+        int r;
 
+        k->disk.luks = luks_edit_result(k->edit);
+        r = token_parse(luks_token(k->disk.luks, k->disk.token_id), &token, err);
         if (r < 0)
                 return r;
-        written.token = token;
-        return secret_by_target(&written, job, target_key, why, err);
+        k->disk.token = token_free(k->disk.token);
+        k->disk.token = token;
+        return secret_by_target(&k->disk, job, target_key, why, err);
 }
 
-static int write_token(struct disk *d, const struct rotate_job *job, struct secret *target_key,
-                       struct refusal *why, struct error *err) {
-        _cleanup_(luks_edit_closep) struct luks_edit *edit = NULL;
+/* The edit is begun by the first change, once the pin was found to hold. */
+static int begin_edit(struct rotate_kept *k, struct refusal *why, struct error *err) {
+        struct luks_reason reason = { 0 };
+        int r;
+
+        if (k->edit)
+                return OUTCOME_DONE;
+        r = luks_edit(k->disk.luks, &k->edit, &reason, err);
+        if (r < 0)
+                return r;
+        if (r != LUKS_OK)
+                return refuse_luks(why, k->disk.token->name, r, &reason);
+        luks_edit_own(k->edit);
+        k->disk.luks = luks_edit_result(k->edit);
+        return OUTCOME_DONE;
+}
+
+static int write_token(struct rotate_kept *k, const struct rotate_job *job,
+                       struct secret *target_key, struct refusal *why, struct error *err) {
         _cleanup_(json_freep) struct json *json = NULL;
         _cleanup_(freep) char *now = NULL, *then = NULL;
+        struct disk *d = &k->disk;
         struct luks_reason reason = { 0 };
         struct luks_need need = { 0 };
         int r;
@@ -59,74 +119,116 @@ static int write_token(struct disk *d, const struct rotate_job *job, struct secr
                 return r;
         if (strlen(now) > strlen(then))
                 need.json = strlen(now) - strlen(then);
-        if ((r = luks_room(d->luks, &need, NULL, NULL, &reason, err)) == LUKS_OK)
-                r = luks_edit(d->luks, &edit, &reason, err);
+        r = luks_room(d->luks, &need, NULL, NULL, &reason, err);
         if (r < 0)
                 return r;
         if (r != LUKS_OK)
                 return refuse_luks(why, d->token->name, r, &reason);
-        r = luks_token_set(edit, d->token_id, json, err);
-        return r < 0 ? r : prove_written(edit, d, job, target_key, why, err);
+        r = begin_edit(k, why, err);
+        if (r != OUTCOME_DONE)
+                return r;
+        r = luks_token_set(k->edit, d->token_id, json, err);
+        return r < 0 ? r : prove_written(k, job, target_key, why, err);
 }
 
-int rotate_stage(const void *arg, struct secret *const key[WORKER_KEYS_MAX], struct refusal *why,
-                 struct error *err) {
-        const struct rotate_job *job = arg;
-        _cleanup_(disk_done) struct disk d = DISK_INIT;
+/* Drops every entry of the token but the one at @keep. */
+static void keep_entry(struct token *t, int keep) {
+        while (t->entries > 1) {
+                token_drop(t, keep == 0 ? 1 : 0);
+                keep = 0;
+        }
+}
+
+static int look(const struct rotate_job *job, struct rotate_found *ret, struct refusal *why,
+                struct error *err) {
+        const struct disk *d = &job->kept->disk;
+        int r = disk_now(job, why, err);
+
+        if (r != OUTCOME_DONE)
+                return r;
+        for (; ret->keks < d->token->entries; ret->keks++)
+                ret->kek[ret->keks] = d->token->entry[ret->keks].kek;
+        return OUTCOME_DONE;
+}
+
+static int stage(const struct rotate_job *job, struct secret *const key[WORKER_KEYS_MAX],
+                 struct refusal *why, struct error *err) {
         _cleanup_(secret_freep) struct secret *secret = NULL;
-        struct token_entry fresh = { .kek = *job->target };
+        struct token_entry fresh = { .kek = job->target };
+        struct token *t;
         int live, r;
 
-        r = open_disk(job, &d, why, err);
+        r = disk_now(job, why, err);
         if (r != OUTCOME_DONE)
                 return r;
-        if (token_find(d.token, job->target) >= 0)
-                return secret_by_target(&d, job, key[1], why, err);
+        t = job->kept->disk.token;
+        if (token_find(t, &job->target) >= 0)
+                return secret_by_target(&job->kept->disk, job, key[1], why, err);
 
-        live = job->live ? token_find(d.token, job->live) : -1;
+        live = job->has_live ? token_find(t, &job->live) : -1;
         if (live < 0)
-                return error_set(err, -EAGAIN, "%s: its token changed meanwhile", d.token->name);
-        r = disk_secret(&d, &d.token->entry[live], key[0], &secret, why, err);
+                return error_set(err, -EAGAIN, "%s: its token changed meanwhile", t->name);
+        r = disk_secret(&job->kept->disk, &t->entry[live], key[0], &secret, why, err);
         if (r != OUTCOME_DONE)
                 return r;
-        r = token_wrap(d.token, job->uuid, key[1], secret, &fresh, err);
+        r = token_wrap(t, job->uuid, key[1], secret, &fresh, err);
         if (r < 0)
                 return r;
-
         /* Beside the new one stays the one that was just shown to open the disk, and no other. */
-        while (d.token->entries > 1) {
-                token_drop(d.token, live == 0 ? 1 : 0);
-                live = 0;
-        }
-        token_push(d.token, &fresh, 1);
-        return write_token(&d, job, key[1], why, err);
+        keep_entry(t, live);
+        token_push(t, &fresh, 1);
+        return write_token(job->kept, job, key[1], why, err);
 }
 
-int rotate_prove(const void *arg, struct secret *const key[WORKER_KEYS_MAX], struct refusal *why,
+static int prove(const struct rotate_job *job, struct secret *target_key, struct refusal *why,
                  struct error *err) {
-        const struct rotate_job *job = arg;
-        _cleanup_(disk_done) struct disk d = DISK_INIT;
-        int r = open_disk(job, &d, why, err);
+        int r = disk_now(job, why, err);
 
-        return r == OUTCOME_DONE ? secret_by_target(&d, job, key[1], why, err) : r;
+        return r == OUTCOME_DONE ? secret_by_target(&job->kept->disk, job, target_key, why, err)
+                                 : r;
 }
 
-int rotate_retire(const void *arg, struct secret *const key[WORKER_KEYS_MAX], struct refusal *why,
+static int retire(const struct rotate_job *job, struct secret *target_key, struct refusal *why,
                   struct error *err) {
-        const struct rotate_job *job = arg;
-        _cleanup_(disk_done) struct disk d = DISK_INIT;
-        int target, r;
+        struct token *t;
+        int r = prove(job, target_key, why, err);
 
-        r = open_disk(job, &d, why, err);
         if (r != OUTCOME_DONE)
                 return r;
-        r = secret_by_target(&d, job, key[1], why, err);
-        if (r != OUTCOME_DONE || d.token->entries == 1)
-                return r;
-        target = token_find(d.token, job->target);
-        while (d.token->entries > 1) {
-                token_drop(d.token, target == 0 ? 1 : 0);
-                target = 0;
-        }
-        return write_token(&d, job, key[1], why, err);
+        t = job->kept->disk.token;
+        if (t->entries == 1)
+                return OUTCOME_DONE;
+        keep_entry(t, token_find(t, &job->target));
+        return write_token(job->kept, job, target_key, why, err);
+}
+
+/* Whatever went wrong with what was kept, the next step begins with the disk itself. */
+static int ended(const struct rotate_job *job, int r) {
+        if (r != OUTCOME_DONE)
+                forget(job->kept);
+        return r;
+}
+
+int rotate_look(const void *job, struct secret *const key[WORKER_KEYS_MAX], void *result,
+                struct refusal *why, struct error *err) {
+        (void) key;
+        return ended(job, look(job, result, why, err));
+}
+
+int rotate_stage(const void *job, struct secret *const key[WORKER_KEYS_MAX], void *result,
+                 struct refusal *why, struct error *err) {
+        (void) result;
+        return ended(job, stage(job, key, why, err));
+}
+
+int rotate_prove(const void *job, struct secret *const key[WORKER_KEYS_MAX], void *result,
+                 struct refusal *why, struct error *err) {
+        (void) result;
+        return ended(job, prove(job, key[1], why, err));
+}
+
+int rotate_retire(const void *job, struct secret *const key[WORKER_KEYS_MAX], void *result,
+                  struct refusal *why, struct error *err) {
+        (void) result;
+        return ended(job, retire(job, key[1], why, err));
 }

@@ -10,6 +10,8 @@
 #include "agent/rotate-disk.h"
 
 void rotate_disks_done(struct rotate_disks *d) {
+        d->workers = workers_free(d->workers);
+        d->kept = rotate_kept_free(d->kept);
         free(d->disk);
         *d = (struct rotate_disks){ 0 };
 }
@@ -34,30 +36,113 @@ bool rotate_disk_has(const struct candidate *d, const struct kek *kek) {
         return false;
 }
 
-static void survey_disk(struct candidate *d) {
-        _cleanup_(disk_done) struct disk disk = DISK_INIT;
-        struct refusal why = { 0 };
-        struct error err = { 0 };
-        struct luks_source from;
-        int r;
+/* What is to be done, as the workers want it. */
+struct work {
+        size_t count;
+        struct rotate_job *job;
+        struct rotate_found *found; /* NULL where nothing is looked for */
+        struct worker_job *worker;
+        struct candidate **who;
+};
 
-        d->report->what = ROTATED_PENDING;
-        if (access(d->report->known.device, F_OK) < 0) {
-                d->report->what = ROTATED_ABSENT;
-                return;
+static void work_done(struct work *w) {
+        free(w->job);
+        free(w->found);
+        free(w->worker);
+        free(w->who);
+}
+
+static int work_new(size_t count, bool look, struct work *ret, struct error *err) {
+        ret->job = calloc(count + 1, sizeof(*ret->job));
+        ret->worker = calloc(count + 1, sizeof(*ret->worker));
+        ret->who = calloc(count + 1, sizeof(struct candidate *));
+        if (look)
+                ret->found = calloc(count + 1, sizeof(*ret->found));
+        return ret->job && ret->worker && ret->who && (ret->found || !look) ? 0 : error_nomem(err);
+}
+
+static struct rotate_job *add(struct work *w, const struct rotate_disks *all, struct candidate *d) {
+        struct rotate_job *job = &w->job[w->count];
+        const struct state_disk *known = &d->report->known;
+
+        job->kept = rotate_kept_at(all->kept, (size_t) (d - all->disk));
+        (void) snprintf(job->device, sizeof(job->device), "%s", known->device);
+        (void) snprintf(job->header, sizeof(job->header), "%s", known->header);
+        (void) snprintf(job->uuid, sizeof(job->uuid), "%s", known->uuid);
+        (void) snprintf(job->name, sizeof(job->name), "%s", known->name);
+        w->worker[w->count] = (struct worker_job){
+                .subject = job->device,
+                .arg = job,
+                .arg_size = sizeof(*job),
+                .result = w->found ? &w->found[w->count] : NULL,
+                .result_size = w->found ? sizeof(*w->found) : 0,
+                .home = &d->home,
+        };
+        w->who[w->count++] = d;
+        return job;
+}
+
+/* Runs what was added; who fails drops out. */
+static int run(const struct rotate_disks *d, struct work *w, worker_fn fn, struct error *err) {
+        const struct workers_run how = { .fn = fn,
+                                         .stop = &op_stop,
+                                         .deadline = WORKERS_DEADLINE,
+                                         .done = d->progress,
+                                         .context = d->progress_context };
+        int r = workers_run(d->workers, w->worker, w->count, &how, err);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < w->count; i++) {
+                const struct worker_job *done = &w->worker[i];
+
+                if (done->outcome != OUTCOME_DONE && done->outcome != -ECANCELED)
+                        rotate_disk_drop(w->who[i], done->outcome, &done->refusal, &done->error);
         }
-        from = state_source(&d->report->known);
-        r = disk_load_enrolled(&from, &disk, &why, &err);
-        if (r == OUTCOME_DONE && strcmp(luks_facts(disk.luks)->uuid, d->report->known.uuid) != 0)
-                r = refusal_set(&why, REFUSAL_UNKNOWN_DISK, "%s holds another disk than %s",
-                                d->report->known.device, d->report->known.name);
-        if (r != OUTCOME_DONE) {
-                rotate_disk_drop(d, r, &why, &err);
-                return;
-        }
-        for (; d->keks < disk.token->entries; d->keks++)
-                d->kek[d->keks] = disk.token->entry[d->keks].kek;
+        return 0;
+}
+
+/* --- what stands on the disks --- */
+
+static void note(struct candidate *d, const struct rotate_found *found) {
+        d->keks = found->keks < TOKEN_KEKS_MAX ? found->keks : TOKEN_KEKS_MAX;
+        for (unsigned i = 0; i < d->keks; i++)
+                d->kek[i] = found->kek[i];
         d->report->version = d->kek[0].version;
+}
+
+static int look_at_all(struct rotate_disks *d, struct error *err) {
+        _cleanup_(work_done) struct work w = { 0 };
+        int r = work_new(d->count, true, &w, err);
+
+        for (size_t i = 0; r == 0 && i < d->count; i++) {
+                struct op_rotated_disk *report = d->disk[i].report;
+
+                report->what = ROTATED_PENDING;
+                if (access(report->known.device, F_OK) < 0)
+                        report->what = ROTATED_ABSENT;
+                else
+                        add(&w, d, &d->disk[i]);
+        }
+        if (r == 0)
+                r = run(d, &w, rotate_look, err);
+        if (r == 0 && op_stop)
+                return error_set(err, -EINTR, "stopped by a signal");
+        for (size_t i = 0; r == 0 && i < w.count; i++)
+                if (w.worker[i].outcome == OUTCOME_DONE)
+                        note(w.who[i], &w.found[i]);
+        return r;
+}
+
+static int start_workers(const struct context *c, struct rotate_disks *d, struct error *err) {
+        size_t most = sizeof(struct rotate_job) > sizeof(struct rotate_found)
+                              ? sizeof(struct rotate_job)
+                              : sizeof(struct rotate_found);
+
+        d->kept = rotate_kept_new(d->count);
+        if (!d->kept)
+                return error_nomem(err);
+        return workers_new(d->count, most, c->lock_fd, &d->workers, err);
 }
 
 int rotate_disks_survey(const struct context *c, const char *kek, struct op_rotated *reports,
@@ -76,42 +161,16 @@ int rotate_disks_survey(const struct context *c, const char *kek, struct op_rota
                         continue;
                 reports->disks[ret->count].known = s.disks[i];
                 ret->disk[ret->count].report = &reports->disks[ret->count];
-                survey_disk(&ret->disk[ret->count++]);
+                ret->count++;
         }
         reports->count = ret->count;
-        return 0;
+        if (ret->count == 0)
+                return 0;
+        r = start_workers(c, ret, err);
+        return r < 0 ? r : look_at_all(ret, err);
 }
 
-/* What is to be done, as the workers want it. */
-struct work {
-        size_t count;
-        struct rotate_job *job;
-        struct worker_job *worker;
-        struct candidate **who;
-};
-
-static void work_done(struct work *w) {
-        free(w->job);
-        free(w->worker);
-        free(w->who);
-}
-
-static void add(struct work *w, struct candidate *d, const struct rotate_target *target,
-                bool stage) {
-        struct rotate_job *job = &w->job[w->count];
-        struct worker_job *worker = &w->worker[w->count];
-        const struct state_disk *known = &d->report->known;
-
-        (void) snprintf(job->device, sizeof(job->device), "%s", known->device);
-        (void) snprintf(job->header, sizeof(job->header), "%s", known->header);
-        (void) snprintf(job->uuid, sizeof(job->uuid), "%s", known->uuid);
-        job->live = stage ? d->live : NULL;
-        job->target = target->kek;
-        worker->arg = job;
-        worker->key[0] = stage && d->live ? d->live_key : NULL;
-        worker->key[1] = target->key;
-        w->who[w->count++] = d;
-}
+/* --- one effect on all of them --- */
 
 static worker_fn function_of(enum rotation_effect effect) {
         switch (effect) {
@@ -121,17 +180,29 @@ static worker_fn function_of(enum rotation_effect effect) {
         }
 }
 
+/* What one disk is told beyond where it is. To go back is to retire the new version in favour of
+ * the old one. */
+static void tell(struct work *w, const struct candidate *d, struct rotate_job *job,
+                 const struct rotate_target *target, enum rotation_effect effect) {
+        struct worker_job *worker = &w->worker[w->count - 1];
+        bool back = effect == ROTATION_UNSTAGE;
+
+        job->target = back ? *d->live : *target->kek;
+        worker->key[1] = back ? d->live_key : target->key;
+        if (effect == ROTATION_STAGE && d->live) {
+                job->has_live = true;
+                job->live = *d->live;
+                worker->key[0] = d->live_key;
+        }
+}
+
 int rotate_disks_run(struct rotate_disks *d, enum rotation_effect effect,
                      const struct rotate_target *target, struct error *err) {
-        _cleanup_(work_done) struct work w = {
-                .job = calloc(d->count + 1, sizeof(*w.job)),
-                .worker = calloc(d->count + 1, sizeof(*w.worker)),
-                .who = calloc(d->count + 1, sizeof(struct candidate *)),
-        };
-        int r, good = 0;
+        _cleanup_(work_done) struct work w = { 0 };
+        int r = work_new(d->count, false, &w, err), good = 0;
 
-        if (!w.job || !w.worker || !w.who)
-                return error_nomem(err);
+        if (r < 0)
+                return r;
         for (size_t i = 0; i < d->count; i++) {
                 struct candidate *one = &d->disk[i];
 
@@ -140,19 +211,16 @@ int rotate_disks_run(struct rotate_disks *d, enum rotation_effect effect,
                 if (effect == ROTATION_PROVE && one->proven)
                         good++;
                 else
-                        add(&w, one, target, effect == ROTATION_STAGE);
+                        tell(&w, one, add(&w, d, one), target, effect);
         }
-        r = workers_run(w.worker, w.count, function_of(effect), &op_stop, err);
+        if (w.count > 0)
+                r = run(d, &w, function_of(effect), err);
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < w.count; i++) {
-                const struct worker_job *done = &w.worker[i];
-
-                if (done->outcome == OUTCOME_DONE) {
-                        w.who[i]->proven = true;
+        for (size_t i = 0; i < w.count; i++)
+                if (w.worker[i].outcome == OUTCOME_DONE) {
+                        w.who[i]->proven = effect != ROTATION_UNSTAGE;
                         good++;
-                } else if (done->outcome != -ECANCELED)
-                        rotate_disk_drop(w.who[i], done->outcome, &done->refusal, &done->error);
-        }
+                }
         return op_stop ? error_set(err, -EINTR, "stopped by a signal") : good;
 }

@@ -14,11 +14,18 @@ struct candidate {
         const struct kek *live;         /* the one that opened, where it was needed */
         struct secret *live_key;        /* borrowed from the context */
         bool proven;                    /* in this run, by what the TPM gave back */
+        unsigned home;                  /* the worker that has it open; see workers.h */
 };
 
 struct rotate_disks {
         size_t count;
         struct candidate *disk;
+        /* Set before the survey by whoever wants to know how far a step on the disks is; NULL for
+         * nobody. Called in this process, for each disk that a step is done with. */
+        void (*progress)(void *context, size_t finished, size_t of);
+        void *progress_context;
+        struct workers *workers;  /* for all steps of one operation … */
+        struct rotate_kept *kept; /* … and what they keep of each disk between them */
 };
 
 /* The version that is rotated to. */
@@ -29,9 +36,11 @@ struct rotate_target {
 
 /**
  * rotate_disks_survey() - read what stands on every known disk of a KEK
+ * @ret:     zeroed, its progress aside; for rotate_disks_done(), whatever happens
  * @reports: one for each disk, for free(), of which @ret keeps pointers
  *
- * Return: 0; or a fault.
+ * The disks are opened in processes of their own, which begin here: the fewer secrets and
+ * connections there are by then, the better. Return: 0; or a fault.
  */
 int rotate_disks_survey(const struct context *c, const char *kek, struct op_rotated *reports,
                         struct rotate_disks *ret, struct error *err) _warn_unused_;
@@ -42,7 +51,8 @@ void rotate_disk_drop(struct candidate *d, int outcome, const struct refusal *wh
                       const struct error *err);
 bool rotate_disk_has(const struct candidate *d, const struct kek *kek);
 
-/* One effect (ROTATION_STAGE, ROTATION_PROVE or ROTATION_RETIRE) on every disk that is still in the
- * run. Return: how many it succeeded on; -EINTR where op_stop was set; or another fault. */
+/* One effect (ROTATION_STAGE, ROTATION_PROVE, ROTATION_RETIRE, ROTATION_UNSTAGE) on every disk that
+ * is still in the run. Return: how many it succeeded on; -EINTR where op_stop was set; or another
+ * fault. */
 int rotate_disks_run(struct rotate_disks *d, enum rotation_effect effect,
                      const struct rotate_target *target, struct error *err) _warn_unused_;

@@ -34,8 +34,8 @@ static int find(struct work *w) {
         if (r != OUTCOME_DONE)
                 return r;
         if (strcmp(luks_facts(w->disk.luks)->uuid, job->uuid) != 0)
-                return refusal_set(w->why, REFUSAL_UNKNOWN_DISK,
-                                   "%s holds another disk than it did", job->device);
+                return refusal_set(w->why, REFUSAL_UNKNOWN_DISK, "%s holds another disk than %s",
+                                   job->device, job->name);
         return OUTCOME_DONE;
 }
 
@@ -154,16 +154,39 @@ static int drop_others(struct work *w) {
 static int remember(const struct work *w) {
         const struct luks *now = w->edit ? luks_edit_result(w->edit) : w->disk.luks;
 
-        return w->job->state_dir
+        return w->job->state_dir[0]
                        ? disk_remember_header(now, w->disk.token->slot, w->job->state_dir, w->err)
                        : 0;
+}
+
+static const struct kek *live_of(const struct rotate_job *job) {
+        return job->has_live ? &job->live : NULL;
+}
+
+int rotate_slot_look(const void *arg, struct secret *const key[WORKER_KEYS_MAX], void *result,
+                     struct refusal *why, struct error *err) {
+        _cleanup_(work_done) struct work w = { .job = arg, .why = why, .err = err };
+        struct rotate_found *found = result;
+        const struct token *token[2];
+        int r = find(&w);
+
+        (void) key;
+        if (r != OUTCOME_DONE)
+                return r;
+        token[0] = w.disk.token;
+        token[1] = w.disk.older;
+        for (unsigned t = 0; t < ARRAY_SIZE(token); t++)
+                for (unsigned i = 0; token[t] && i < token[t]->entries; i++)
+                        if (found->keks < ARRAY_SIZE(found->kek))
+                                found->kek[found->keks++] = token[t]->entry[i].kek;
+        return OUTCOME_DONE;
 }
 
 /* --- stage --- */
 
 /* Alone in its token: one that stands beside another was put there by a rotation of depth "kek". */
 static bool is_staged(const struct work *w) {
-        const struct kek *target = w->job->disk.target;
+        const struct kek *target = &w->job->disk.target;
         const struct disk *d = &w->disk;
 
         return (d->token->entries == 1 && token_find(d->token, target) == 0) ||
@@ -209,22 +232,23 @@ static int take_up(struct work *w, const struct enrolment *what, bool *ret_done)
         return r < 0 ? r : OUTCOME_DONE;
 }
 
-int rotate_slot_stage(const void *arg, struct secret *const key[WORKER_KEYS_MAX],
+int rotate_slot_stage(const void *arg, struct secret *const key[WORKER_KEYS_MAX], void *result,
                       struct refusal *why, struct error *err) {
         _cleanup_(work_done) struct work w = { .job = arg, .why = why, .err = err };
         const struct rotate_job *job = &w.job->disk;
-        struct enrolment what = { .kek = job->target,
+        struct enrolment what = { .kek = &job->target,
                                   .kek_key = key[1],
-                                  .state_dir = w.job->state_dir };
+                                  .state_dir = w.job->state_dir[0] ? w.job->state_dir : NULL };
         unsigned slot;
         bool done;
         int r = find(&w);
 
+        (void) result;
         if (r != OUTCOME_DONE)
                 return r;
         if (is_staged(&w))
-                return open_by(&w, job->target, key[1]);
-        if ((r = open_by(&w, job->live, key[0])) != OUTCOME_DONE ||
+                return open_by(&w, &job->target, key[1]);
+        if ((r = open_by(&w, live_of(job), key[0])) != OUTCOME_DONE ||
             (r = next_epoch(&w, &what.epoch)) < 0 || (r = remember(&w)) < 0)
                 return r;
         what.name = w.disk.token->name;
@@ -239,12 +263,13 @@ int rotate_slot_stage(const void *arg, struct secret *const key[WORKER_KEYS_MAX]
 
 /* --- prove, retire, abort --- */
 
-int rotate_slot_prove(const void *arg, struct secret *const key[WORKER_KEYS_MAX],
+int rotate_slot_prove(const void *arg, struct secret *const key[WORKER_KEYS_MAX], void *result,
                       struct refusal *why, struct error *err) {
         _cleanup_(work_done) struct work w = { .job = arg, .why = why, .err = err };
         int r = find(&w);
 
-        return r == OUTCOME_DONE ? open_by(&w, w.job->disk.target, key[1]) : r;
+        (void) result;
+        return r == OUTCOME_DONE ? open_by(&w, &w.job->disk.target, key[1]) : r;
 }
 
 static int keep_only(const struct rotate_slot_job *job, const struct kek *kek, struct secret *key,
@@ -258,16 +283,18 @@ static int keep_only(const struct rotate_slot_job *job, const struct kek *kek, s
         return remember(&w);
 }
 
-int rotate_slot_retire(const void *arg, struct secret *const key[WORKER_KEYS_MAX],
+int rotate_slot_retire(const void *arg, struct secret *const key[WORKER_KEYS_MAX], void *result,
                        struct refusal *why, struct error *err) {
         const struct rotate_slot_job *job = arg;
 
-        return keep_only(job, job->disk.target, key[1], why, err);
+        (void) result;
+        return keep_only(job, &job->disk.target, key[1], why, err);
 }
 
-int rotate_slot_abort(const void *arg, struct secret *const key[WORKER_KEYS_MAX],
+int rotate_slot_abort(const void *arg, struct secret *const key[WORKER_KEYS_MAX], void *result,
                       struct refusal *why, struct error *err) {
         const struct rotate_slot_job *job = arg;
 
-        return keep_only(job, job->disk.live, key[0], why, err);
+        (void) result;
+        return keep_only(job, live_of(&job->disk), key[0], why, err);
 }

@@ -27,7 +27,7 @@ _diskseal() {
                 [unlock]='--test --boot --recovery --recovery-key-file --key --header'
                 [lock]=''
                 [remove]='-k --key-file --header'
-                [rotate]='--kek'
+                [rotate]='--kek --all --disk --staged --complete --resume --abort --retire-now --explain'
                 [status]=''
                 [kek]=''
                 [recovery]='--recovery-key-file --slot --header'
@@ -42,7 +42,7 @@ _diskseal() {
         local valued=' --tcti --state-dir --config-dir --pin-file -N --name -k --key-file --role --kek
                 --policy --pcrs --recovery-key-file --key --header --slot --cert --bek
                 --wipe-signature --uki --kernel --cmdline --initrd --booted --variable --phase
-                --pcr --bank --append --output '
+                --pcr --bank --append --output --disk '
         valued=${valued//$'\n'/ }
         local current=${COMP_WORDS[COMP_CWORD]} option='' verb='' joined='' folders=() i word
 

@@ -45,6 +45,31 @@ static int parse_version(const struct json *record, const char *key, const char 
         return 0;
 }
 
+static int parse_given_up(const struct json *record, struct kek_record *ret, struct error *err) {
+        const struct json *o;
+        uint64_t version;
+        int r;
+
+        if (!json_has(record, "given-up"))
+                return 0;
+        if ((r = json_get(record, "given-up", &o, err)) < 0 ||
+            (r = json_get_uint(o, "version", KEK_VERSION_MAX, &version, err)) < 0 ||
+            (r = json_get_uint(o, "le", INT64_MAX, &ret->given_up_le, err)) < 0)
+                return r;
+        ret->given_up = (uint32_t) version;
+        return 0;
+}
+
+static bool print_given_up(const struct kek_record *record, struct json *json) {
+        struct json *o;
+
+        if (!record->given_up)
+                return true;
+        o = json_new_object();
+        return json_add(json, "given-up", o) && json_add_uint(o, "version", record->given_up) &&
+               json_add_uint(o, "le", record->given_up_le);
+}
+
 static int parse_record(const struct json *json, const char *name, struct kek_record *ret,
                         struct error *err) {
         const char *policy;
@@ -67,7 +92,7 @@ static int parse_record(const struct json *json, const char *name, struct kek_re
         if (ret->has_staged &&
             (r = parse_version(json, "staged", name, &ret->staged, ret->staged_created, err)) < 0)
                 return r;
-        return 0;
+        return parse_given_up(json, ret, err);
 }
 
 int store_read(const char *folder, const char *name, struct kek_record *ret, struct error *err) {
@@ -109,7 +134,8 @@ int store_write(const char *folder, const struct kek_record *record, struct erro
             (record->has_current &&
              !print_version(&record->current, record->current_created, "current", json)) ||
             (record->has_staged &&
-             !print_version(&record->staged, record->staged_created, "staged", json)))
+             !print_version(&record->staged, record->staged_created, "staged", json)) ||
+            !print_given_up(record, json))
                 return error_nomem(err);
         if ((r = record_path(folder, record->name, path, err)) < 0 ||
             (r = json_text(json, true, &text, err)) < 0 || (r = file_mkdir(folder, 0700, err)) < 0)

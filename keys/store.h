@@ -17,6 +17,11 @@ struct kek_record {
         bool has_current, has_staged;
         struct kek current, staged;
         char current_created[TIME_TEXT], staged_created[TIME_TEXT];
+        /* The newest version that was staged and given up, and the highest value of the counter
+         * that any of them allows: the next one must be beyond both, or it doesn't end them. 0:
+         * none. */
+        uint32_t given_up;
+        uint64_t given_up_le;
 };
 
 /* Return: 0; -ENOENT where there's no record; -EBADMSG where it's damaged; or another fault. */

@@ -50,6 +50,22 @@ int lib_new(int fd, struct lib **ret, struct error *err) {
         return 0;
 }
 
+int lib_load(int fd, struct lib **ret, struct error *err) {
+        _cleanup_(lib_freep) struct lib *c = NULL;
+        int r = lib_new(fd, &c, err);
+
+        if (r < 0)
+                return r;
+        /* Before the load: without a choice of ours it looks for the CPUs and the memory of this
+         * machine each time, to make one of its own, which none of our contexts uses. */
+        r = lib_set_pbkdf(c, LUKS_SLOT_OURS, err);
+        if (r < 0)
+                return r;
+        *ret = TAKE(c);
+        r = crypt_load((*ret)->cd, CRYPT_LUKS2, NULL);
+        return r < 0 ? lib_fault(*ret, r, "load the header", err) : 0;
+}
+
 struct lib *lib_free(struct lib *c) {
         if (c) {
                 crypt_free(c->cd); /* wipes what keys it holds */

@@ -15,12 +15,18 @@
 #define AT_VERSION 6
 #define AT_HDR_SIZE 8
 #define AT_SEQID 16
+#define AT_LABEL 24
 #define AT_SUM_ALG 72
 #define AT_SALT 104 /* random in each copy */
 #define AT_UUID 168
+#define UUID_FIELD 40     /* bytes, with a NUL */
 #define AT_HDR_OFFSET 256 /* where the copy says that it stands */
 #define AT_SUM 448
 #define SUM_FIELD 64 /* bytes */
+
+/* Bytes that are read at once from the head of a disk: both copies of nearly any header, as one
+ * answer of the disk. */
+#define FRONT (128 << 10)
 
 #define MAGIC_SIZE 6
 static const char magic[2][MAGIC_SIZE + 1] = { "LUKS\xba\xbe", "SKUL\xba\xbe" };
@@ -32,12 +38,34 @@ struct copy {
         uint64_t at; /* bytes from the start of the disk */
         uint64_t size, seqid;
         uint8_t *bytes; /* all of it, if good */
+        uint8_t *own;   /* the same, unless they stand in the front */
         uint8_t sum[SHA256_SIZE];
 };
 
 static void copy_done(struct copy *c) {
-        free(c->bytes);
-        c->bytes = NULL;
+        free(c->own);
+        c->own = c->bytes = NULL;
+}
+
+struct head {
+        const struct device *disk;
+        uint8_t *front; /* what was read of it at once */
+        size_t front_size;
+};
+
+static void head_done(struct head *h) {
+        free(h->front);
+}
+
+static int read_front(const struct device *d, struct head *ret, struct error *err) {
+        ret->disk = d;
+        ret->front_size = d->size < FRONT ? d->size & ~(size_t) (HDR_BINARY - 1) : FRONT;
+        if (ret->front_size == 0)
+                return 0;
+        ret->front = device_buffer(ret->front_size);
+        if (!ret->front)
+                return error_nomem(err);
+        return device_read(d, 0, ret->front, ret->front_size, err);
 }
 
 static uint64_t big_endian(const uint8_t *p, unsigned bytes) {
@@ -76,34 +104,42 @@ static int check_sum(struct copy *c, struct error *err) {
         return 0;
 }
 
+/* @size bytes at @at: from the front, or into a buffer of their own, which is also in @ret_own. */
+static int get(const struct head *h, uint64_t at, size_t size, uint8_t **ret, uint8_t **ret_own,
+               struct error *err) {
+        if (at + size <= h->front_size) {
+                *ret = h->front + at;
+                return 0;
+        }
+        *ret = *ret_own = device_buffer(size);
+        if (!*ret)
+                return error_nomem(err);
+        return device_read(h->disk, at, *ret, size, err);
+}
+
 /* Reads what may be the copy number @which. */
-static int copy_read(const struct device *d, unsigned which, uint64_t at, struct copy *ret,
+static int copy_read(const struct head *h, unsigned which, uint64_t at, struct copy *ret,
                      struct error *err) {
-        _cleanup_(freep) uint8_t *binary = NULL;
+        _cleanup_(freep) uint8_t *own = NULL;
+        uint8_t *binary;
         int r;
 
         ret->at = at;
-        if (at + HDR_BINARY > d->size)
+        if (at + HDR_BINARY > h->disk->size)
                 return 0;
-        binary = device_buffer(HDR_BINARY);
-        if (!binary)
-                return error_nomem(err);
-        r = device_read(d, at, binary, HDR_BINARY, err);
+        r = get(h, at, HDR_BINARY, &binary, &own, err);
         if (r < 0)
                 return r;
         ret->there = memcmp(binary, magic[which], MAGIC_SIZE) == 0;
         ret->version = (unsigned) big_endian(binary + AT_VERSION, 2);
-        if (!ret->there || !sane(binary, which, at, d->size))
+        if (!ret->there || !sane(binary, which, at, h->disk->size))
                 return 0;
 
         ret->size = big_endian(binary + AT_HDR_SIZE, 8);
-        ret->bytes = device_buffer(ret->size);
-        if (!ret->bytes)
-                return error_nomem(err);
-        r = device_read(d, at, ret->bytes, ret->size, err);
+        r = get(h, at, ret->size, &ret->bytes, &ret->own, err);
         if (r < 0)
                 return r;
-        /* The size was believed from the first read: the second one has to say the same. */
+        /* The size was believed from the first read: a second one has to say the same. */
         if (memcmp(ret->bytes, binary, HDR_BINARY) != 0)
                 return 0;
         ret->seqid = big_endian(ret->bytes + AT_SEQID, 8);
@@ -112,16 +148,16 @@ static int copy_read(const struct device *d, unsigned which, uint64_t at, struct
 
 /* The second copy begins where the first one ends; should nobody know where that is, it's looked
  * for where it may be. */
-static int read_second(const struct device *d, const struct copy *first, struct copy *ret,
+static int read_second(const struct head *h, const struct copy *first, struct copy *ret,
                        struct error *err) {
         int r;
 
         if (first->good)
-                return copy_read(d, 1, first->size, ret, err);
+                return copy_read(h, 1, first->size, ret, err);
         for (uint64_t at = HDR_SIZE_MIN; at <= HDR_SIZE_MAX; at *= 2) {
                 struct copy c = { 0 };
 
-                r = copy_read(d, 1, at, &c, err);
+                r = copy_read(h, 1, at, &c, err);
                 if (r < 0 || c.good) {
                         *ret = c;
                         return r;
@@ -254,6 +290,16 @@ static int write_at(int fd, uint64_t offset, const void *buf, size_t size, struc
         return fd_write_all(fd, buf, size, "the copy of the header", err);
 }
 
+/* The bytes up to its last block that isn't all zero: what is behind them reads as zero anyway. */
+static size_t used(const struct copy *c) {
+        static const uint8_t zeros[HDR_BINARY];
+        size_t n = c->size;
+
+        while (n > HDR_BINARY && memcmp(c->bytes + n - HDR_BINARY, zeros, HDR_BINARY) == 0)
+                n -= HDR_BINARY;
+        return n;
+}
+
 /* A damaged copy stays out, so that libcryptsetup can't choose what we didn't. */
 static int keep(const struct copy c[2], struct copies *ret, struct error *err) {
         _cleanup_(close_fdp) int fd = -1;
@@ -268,7 +314,7 @@ static int keep(const struct copy c[2], struct copies *ret, struct error *err) {
         for (unsigned i = 0; i < 2; i++) {
                 if (!c[i].good)
                         continue;
-                r = write_at(fd, c[i].at, c[i].bytes, c[i].size, err);
+                r = write_at(fd, c[i].at, c[i].bytes, used(&c[i]), err);
                 if (r < 0)
                         return r;
         }
@@ -276,42 +322,55 @@ static int keep(const struct copy c[2], struct copies *ret, struct error *err) {
         return LUKS_OK;
 }
 
-static int read_both(const struct device *d, struct copy c[2], struct error *err) {
+static int read_both(const struct device *d, struct head *h, struct copy c[2], struct error *err) {
         _cleanup_(device_unlock) struct device_lock lock = DEVICE_LOCK_INIT;
         int r;
 
         r = device_lock(d, &lock, err);
-        if (r < 0)
-                return r;
-        r = copy_read(d, 0, 0, &c[0], err);
-        if (r < 0)
-                return r;
-        return read_second(d, &c[0], &c[1], err);
+        if (r == 0)
+                r = read_front(d, h, err);
+        if (r == 0)
+                r = copy_read(h, 0, 0, &c[0], err);
+        return r < 0 ? r : read_second(h, &c[0], &c[1], err);
 }
 
-/* @to_keep: into a memfd; else only what copies_same() needs. */
+/* What there is to know of the copies when their bytes are gone. The JSON is that of the copy that
+ * counts: the good one, of two the later one, as libcryptsetup chooses. */
+static int describe(const struct copy c[2], struct copies *ret, struct error *err) {
+        const struct copy *counts = &c[!c[0].good || (c[1].good && c[1].seqid > c[0].seqid)];
+
+        for (unsigned i = 0; i < 2; i++) {
+                ret->good[i] = c[i].good;
+                memcpy(ret->sum[i], c[i].sum, c[i].good ? SHA256_SIZE : 0);
+        }
+        ret->metadata_size = counts->size;
+        ret->seqid = counts->seqid;
+        memcpy(ret->binary, counts->bytes, sizeof(ret->binary));
+        ret->text = strndup((const char *) counts->bytes + HDR_BINARY, counts->size - HDR_BINARY);
+        return ret->text ? LUKS_OK : error_nomem(err);
+}
+
+/* @to_keep: into a memfd, too. */
 static int read_copies(const struct device *d, bool to_keep, struct copies *ret,
                        struct luks_reason *why, struct error *err) {
-        struct copies made = { .mem_fd = -1 };
+        _cleanup_(copies_done) struct copies made = { .mem_fd = -1 };
+        _cleanup_(head_done) struct head h = { 0 };
         struct copy c[2] = { 0 };
         int r;
 
-        r = read_both(d, c, err);
+        r = read_both(d, &h, c, err);
         if (r == 0)
                 r = compare(d, c, &made, why, err);
-        for (unsigned i = 0; r == LUKS_OK && i < 2; i++) {
-                if (!c[i].good)
-                        continue;
-                made.good[i] = true;
-                made.metadata_size = c[i].size;
-                memcpy(made.sum[i], c[i].sum, SHA256_SIZE);
-        }
+        if (r == LUKS_OK)
+                r = describe(c, &made, err);
         if (r == LUKS_OK && to_keep)
                 r = keep(c, &made, err);
         copy_done(&c[0]);
         copy_done(&c[1]);
-        if (r == LUKS_OK)
+        if (r == LUKS_OK) {
                 *ret = made;
+                made = (struct copies){ .mem_fd = -1 };
+        }
         return r;
 }
 
@@ -327,6 +386,8 @@ int copies_look(const struct device *d, struct copies *ret, struct luks_reason *
 
 void copies_done(struct copies *c) {
         close_fdp(&c->mem_fd);
+        free(c->text);
+        c->text = NULL;
 }
 
 bool copies_same(const struct copies *a, const struct copies *b) {
@@ -334,6 +395,21 @@ bool copies_same(const struct copies *a, const struct copies *b) {
                 if (a->good[i] != b->good[i] || memcmp(a->sum[i], b->sum[i], SHA256_SIZE) != 0)
                         return false;
         return true;
+}
+
+bool copies_uuid(const struct copies *c, const char *uuid) {
+        const char *found = (const char *) c->binary + AT_UUID;
+
+        return strnlen(uuid, UUID_FIELD) < UUID_FIELD && strncmp(found, uuid, UUID_FIELD) == 0;
+}
+
+bool copies_follow(const struct copies *before, const struct copies *after) {
+        const uint8_t *a = before->binary, *b = after->binary;
+
+        return after->seqid >= before->seqid &&
+               memcmp(a + AT_VERSION, b + AT_VERSION, AT_SEQID - AT_VERSION) == 0 &&
+               memcmp(a + AT_LABEL, b + AT_LABEL, AT_SALT - AT_LABEL) == 0 &&
+               memcmp(a + AT_UUID, b + AT_UUID, AT_HDR_OFFSET - AT_UUID) == 0;
 }
 
 int copy_area(const struct device *d, int mem_fd, uint64_t offset, size_t size, struct error *err) {

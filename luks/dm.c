@@ -47,13 +47,16 @@ static int check(const char *name, struct error *err) {
 }
 
 int luks_activate(struct luks *l, const char *name, struct secret *volume_key, struct error *err) {
-        struct lib *c = l->lib;
+        struct lib *c;
         char path[32];
         int r;
 
         r = check(name, err);
+        if (r == 0)
+                r = luks_lib(l, err);
         if (r < 0)
                 return error_prefix(err, "activate %.100s", l->facts.device);
+        c = l->lib;
         c->said[0] = '\0';
         /* The disk that was checked, whatever its path leads to by now. */
         (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", l->at.data.fd);

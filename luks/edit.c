@@ -32,9 +32,11 @@ struct luks *luks_edit_result(struct luks_edit *e) {
         return e->result ? e->result : e->base;
 }
 
-void edit_own_base(struct luks_edit *e) {
-        e->result = e->base;
-        e->base = NULL;
+void luks_edit_own(struct luks_edit *e) {
+        if (e->result)
+                e->base = luks_close(e->base);
+        else
+                e->result = TAKE(e->base);
 }
 
 static const char *path_of(struct luks_edit *e) {
@@ -44,22 +46,6 @@ static const char *path_of(struct luks_edit *e) {
 static int changed(struct luks_reason *why) {
         return luks_refuse(why, LUKS_CHANGED, "changed",
                            "the header isn't the one that was checked: something else wrote it");
-}
-
-/* Reads the disk anew by its path. Return: LUKS_OK, LUKS_CHANGED, or a fault. */
-static int read_again(struct luks_edit *e, struct luks **ret, struct luks_reason *why,
-                      struct error *err) {
-        const struct luks_source source = source_of(luks_edit_result(e));
-        _cleanup_(luks_closep) struct luks *l = NULL;
-        int r;
-
-        r = luks_open(&source, &l, why, err);
-        if (r < 0)
-                return r;
-        if (r != LUKS_OK || !place_same(&l->at, &e->at))
-                return changed(why);
-        *ret = TAKE(l);
-        return LUKS_OK;
 }
 
 static int same_dump(const struct lib *c, const struct luks *l, bool *ret, struct error *err) {
@@ -73,12 +59,67 @@ static int same_dump(const struct lib *c, const struct luks *l, bool *ret, struc
         return 0;
 }
 
+/* What libcryptsetup has in memory is what was meant: it checked it as a whole before it wrote it.
+ */
+static int take_meant(struct luks_edit *e, struct luks *l, struct luks_reason *why,
+                      struct error *err) {
+        const char *dump = NULL;
+        int r;
+
+        r = crypt_dump_json(e->lib->cd, &dump, 0);
+        if (r < 0)
+                return lib_fault(e->lib, r, "dump the header", err);
+        l->dump = strdup(dump);
+        if (!l->dump)
+                return error_nomem(err);
+        (void) snprintf(l->facts.uuid, sizeof(l->facts.uuid), "%s", crypt_get_uuid(e->lib->cd));
+        return metadata_parse(l, l->dump, why, err);
+}
+
+/* Reads the disk anew by its path, and holds what stands there against what was meant. No second
+ * context of libcryptsetup is asked what it makes of the bytes, since they leave it no choice:
+ *
+ * - Both copies have good checksums and the same content (luks_start() to degraded): it's the same
+ *   header, whichever copy somebody reads.
+ * - Its binary part is the one from before, a larger id aside, and has the UUID that was meant
+ *   (copies_follow(), copies_uuid()): that of a header which libcryptsetup loaded.
+ * - Its JSON, byte for byte, is the compact form of what was meant (luks_judge(), "text"). That is
+ *   the text which libcryptsetup checked before it wrote it, and would read back.
+ * - What was meant obeys the rules still (luks_judge()).
+ *
+ * Return: LUKS_OK; what isn't as it should; or a fault. */
+static int read_again(struct luks_edit *e, struct luks **ret, struct luks_reason *why,
+                      struct error *err) {
+        const struct luks *before = luks_edit_result(e);
+        const struct luks_source source = source_of(before);
+        _cleanup_(luks_closep) struct luks *l = NULL;
+        int r;
+
+        r = luks_start(&source, &l, why, err);
+        if (r == LUKS_OK && !place_same(&l->at, &e->at))
+                return changed(why);
+        if (r == LUKS_OK)
+                r = copies_look(place_head(&l->at), &l->copies, why, err);
+        if (r != LUKS_OK)
+                return r;
+        if (l->copies.degraded)
+                return luks_refuse(why, LUKS_REFUSED, "copies", "%s", l->copies.degraded_text);
+        r = take_meant(e, l, why, err);
+        if (r != LUKS_OK)
+                return r;
+        if (!copies_follow(&before->copies, &l->copies) || !copies_uuid(&l->copies, l->facts.uuid))
+                return luks_refuse(why, LUKS_CHANGED, "binary", "the binary header is another one");
+        r = luks_judge(l, why, err);
+        if (r == LUKS_OK)
+                *ret = TAKE(l);
+        return r;
+}
+
 /* libcryptsetup drops the error when its own fsync() fails. Ours is told of any write that failed
  * since our descriptor was opened, whoever wrote; and what it says is checked against the disk. */
 static int commit(struct luks_edit *e, struct error *err) {
         _cleanup_(luks_closep) struct luks *after = NULL;
         struct luks_reason why = { 0 };
-        bool same = false;
         int r;
 
         e->broken = true;
@@ -88,14 +129,9 @@ static int commit(struct luks_edit *e, struct error *err) {
         if (r < 0)
                 return error_prefix(err, "read the header back");
         if (r != LUKS_OK)
-                return error_set(err, -EIO, "read the header back: %s: %s", why.rule, why.text);
-        if (after->facts.degraded)
-                return error_set(err, -EIO, "read the header back: %s", after->facts.degraded_text);
-        r = same_dump(e->lib, after, &same, err);
-        if (r < 0)
-                return r;
-        if (!same)
-                return error_set(err, -EIO, "read the header back: it isn't what was written");
+                return error_set(err, -EIO,
+                                 "read the header back: it isn't what was written: %s: %s",
+                                 why.rule, why.text);
         e->result = luks_close(e->result);
         e->result = TAKE(after);
         e->broken = false;
@@ -104,24 +140,46 @@ static int commit(struct luks_edit *e, struct error *err) {
 
 /* The metadata as it stands on the disk now, raw: equal bytes need no second look at their meaning.
  */
-static int same_on_disk(const struct luks_edit *e, bool *ret, struct luks_reason *why,
-                        struct error *err) {
-        const struct luks_source source = source_of(e->base);
+static int same_on_disk(const struct luks *l, const struct place *at, bool *ret,
+                        struct luks_reason *why, struct error *err) {
+        const struct luks_source source = source_of(l);
         _cleanup_(place_close) struct place now = PLACE_INIT;
-        struct copies copies;
+        _cleanup_(copies_done) struct copies copies = { .mem_fd = -1 };
         int r;
 
         *ret = false;
         r = place_open(&source, O_RDONLY, &now, why, err);
         if (r < 0)
                 return r;
-        if (r != LUKS_OK || !place_same(&now, &e->at) || !place_same(&e->base->at, &e->at))
+        if (r != LUKS_OK || !place_same(&now, at) || !place_same(&l->at, at))
                 return LUKS_OK;
         r = copies_look(place_head(&now), &copies, why, err);
         if (r < 0)
                 return r;
-        *ret = r == LUKS_OK && copies_same(&e->base->copies, &copies);
+        *ret = r == LUKS_OK && copies_same(&l->copies, &copies);
         return LUKS_OK;
+}
+
+static int unchanged(const struct luks *l, const struct place *at, struct luks_reason *why,
+                     struct error *err) {
+        bool same = false;
+        int r = same_on_disk(l, at, &same, why, err);
+
+        if (r < 0)
+                return r;
+        return same ? LUKS_OK : changed(why);
+}
+
+int luks_unchanged(const struct luks *l, struct luks_reason *why, struct error *err) {
+        int r = unchanged(l, &l->at, why, err);
+
+        return r < 0 ? error_prefix(err, "header of %.100s", l->facts.device) : r;
+}
+
+int luks_edit_unchanged(struct luks_edit *e, struct luks_reason *why, struct error *err) {
+        int r = unchanged(luks_edit_result(e), &e->at, why, err);
+
+        return r < 0 ? error_prefix(err, "header of %.100s", path_of(e)) : r;
 }
 
 /* Between the copy and this moment anything may have written. Compared before libcryptsetup loads
@@ -130,18 +188,11 @@ static int take_up(struct luks_edit *e, struct luks_reason *why, struct error *e
         bool same = false;
         int r;
 
-        r = same_on_disk(e, &same, why, err);
-        if (r < 0)
+        r = unchanged(e->base, &e->at, why, err);
+        if (r == LUKS_OK)
+                r = lib_load(place_head(&e->at)->fd, &e->lib, err);
+        if (r != LUKS_OK)
                 return r;
-        if (!same)
-                return changed(why);
-
-        r = lib_new(place_head(&e->at)->fd, &e->lib, err);
-        if (r < 0)
-                return r;
-        r = crypt_load(e->lib->cd, CRYPT_LUKS2, NULL);
-        if (r < 0)
-                return lib_fault(e->lib, r, "load the header", err);
         r = same_dump(e->lib, e->base, &same, err);
         if (r < 0)
                 return r;

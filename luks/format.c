@@ -88,7 +88,7 @@ static int edit_new(const struct luks_source *to, struct luks_edit **ret, struct
                 return error_prefix(err, "read the header back");
         if (r != LUKS_OK)
                 return error_set(err, -EIO, "read the header back: %s: %s", why.rule, why.text);
-        edit_own_base(*ret);
+        luks_edit_own(*ret);
         (void) TAKE(l);
         return 0;
 }

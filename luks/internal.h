@@ -95,23 +95,34 @@ bool place_same(const struct place *a, const struct place *b);
 
 /* --- copy.c: the two copies of the metadata --- */
 
+#define COPY_FIELDS 512 /* bytes in front of each, in which all fields of the binary header are */
+
 struct copies {
-        int mem_fd;             /* the memfd that holds the good ones, and nothing else so far */
+        int mem_fd; /* the memfd that holds the good ones, and nothing else so far; or -1 */
         uint64_t metadata_size; /* of one copy, bytes */
         bool degraded;
         char degraded_text[120];
         bool good[2];
         uint8_t sum[2][SHA256_SIZE]; /* over all of a good copy, its own checksum aside */
+        /* Of the copy that counts: */
+        uint64_t seqid;
+        uint8_t binary[COPY_FIELDS];
+        char *text; /* its JSON as it stands there, up to the first NUL */
 };
 
 /* Return: LUKS_OK; LUKS_NONE, LUKS_REFUSED; or a fault. */
 int copies_read(const struct device *d, struct copies *ret, struct luks_reason *why,
                 struct error *err) _warn_unused_;
-/* The same for copies_same() only: nothing is kept, mem_fd is -1. */
+/* The same without a memfd: mem_fd is -1. */
 int copies_look(const struct device *d, struct copies *ret, struct luks_reason *why,
                 struct error *err) _warn_unused_;
 void copies_done(struct copies *c);
+/* Whether both copies are the same as before, byte for byte: their checksums are. */
 bool copies_same(const struct copies *a, const struct copies *b);
+/* Whether @after can be what an update of the JSON made of @before: id (not smaller), salt and
+ * checksum aside all fields of the binary header are the same. */
+bool copies_follow(const struct copies *before, const struct copies *after);
+bool copies_uuid(const struct copies *c, const char *uuid);
 
 /* Copies @size bytes at @offset from the disk to the same place of the memfd, under the lock. */
 int copy_area(const struct device *d, int mem_fd, uint64_t offset, size_t size,
@@ -134,6 +145,9 @@ struct lib {
 
 /* A context on an open file, for lib_free(). */
 int lib_new(int fd, struct lib **ret, struct error *err) _warn_unused_;
+/* The same, with the LUKS2 header that is there loaded. Return: 0; or a fault, with @ret only where
+ * it was libcryptsetup that didn't load it. */
+int lib_load(int fd, struct lib **ret, struct error *err) _warn_unused_;
 struct lib *lib_free(struct lib *c);
 DEFINE_CLEANUP(struct lib *, lib_free);
 
@@ -143,11 +157,6 @@ int lib_fault(const struct lib *c, int errnum, const char *what, struct error *e
 /* The PBKDF of keyslots that are added from now on: LUKS_SLOT_OURS for a random secret, which is
  * also that of a new digest; LUKS_SLOT_FOREIGN for a passphrase. */
 int lib_set_pbkdf(struct lib *c, enum luks_slot_kind kind, struct error *err) _warn_unused_;
-
-/* --- edit.c --- */
-
-/* Makes the edit close the header that it began with, which is otherwise borrowed. */
-void edit_own_base(struct luks_edit *e);
 
 /* --- open.c --- */
 
@@ -164,16 +173,17 @@ int slots_check(const struct luks *l, struct luks_reason *why) _warn_unused_;
 /* libcryptsetup writes what it has in memory, in one compact form. A comment, a member that it
  * drops or takes only the last of, an escape that hides a name: whoever wrote that counted on two
  * readers who understand it in two ways. Return: LUKS_OK; LUKS_REFUSED ("text"); or a fault. */
-int text_check(const struct luks *l, struct luks_reason *why, struct error *err) _warn_unused_;
+int text_check(struct luks *l, struct luks_reason *why, struct error *err) _warn_unused_;
 
 struct luks {
         struct luks_facts facts;
         struct place at; /* open for reading */
         struct copies copies;
-        struct lib *lib;       /* on the memfd */
+        struct lib *lib;       /* on the memfd; see luks_lib() */
         uint32_t areas;        /* bit n: the area of keyslot n is in the memfd */
         char *dump;            /* of crypt_dump_json() */
         struct json *metadata; /* the same, parsed */
+        size_t text_size;      /* of that in one compact form, bytes; 0: not known yet */
 };
 
 /* Fills in @l->metadata from what crypt_dump_json() says. Return: LUKS_OK; LUKS_REFUSED ("json");
@@ -184,6 +194,17 @@ int metadata_parse(struct luks *l, const char *dump, struct luks_reason *why,
  * also with @ret for luks_close(), as far as it was read; or a fault. */
 int luks_read(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
               struct error *err) _warn_unused_;
+/* What comes behind: the rules, and what they allow to know. Return: LUKS_OK; LUKS_REFUSED; or a
+ * fault. */
+int luks_judge(struct luks *l, struct luks_reason *why, struct error *err) _warn_unused_;
+/* Where it is, opened for reading, and nothing else of it. Return: as place_open(), with @ret also
+ * where it's refused. */
+int luks_start(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
+               struct error *err) _warn_unused_;
+/* A header that was read back after a change has no memfd and no context of its own until a keyslot
+ * of it is opened. Makes both, and fails where the disk says something else by now. Return: 0; or a
+ * fault. */
+int luks_lib(struct luks *l, struct error *err) _warn_unused_;
 /* The source that @l was opened from, borrowed from it. */
 struct luks_source source_of(const struct luks *l);
 /* What the rules look at. */

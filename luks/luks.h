@@ -240,6 +240,17 @@ int luks_edit(struct luks *l, struct luks_edit **ret, struct luks_reason *why,
 struct luks_edit *luks_edit_close(struct luks_edit *e);
 DEFINE_CLEANUP(struct luks_edit *, luks_edit_close);
 
+/* Makes the edit close the header that it began with, which is otherwise borrowed, as soon as a
+ * change has taken its place. luks_edit_result() is the way to it from then on. */
+void luks_edit_own(struct luks_edit *e);
+
+/* Whether both copies on the disk are still, byte for byte, the ones that @l was opened from, or
+ * that the last change of @e left: whoever keeps a header for a while asks before the next step.
+ * Return: LUKS_OK, LUKS_CHANGED; or a fault. */
+int luks_unchanged(const struct luks *l, struct luks_reason *why, struct error *err) _warn_unused_;
+int luks_edit_unchanged(struct luks_edit *e, struct luks_reason *why,
+                        struct error *err) _warn_unused_;
+
 /* The header as the last change left it, read back from the disk. Borrowed, until the next change.
  */
 struct luks *luks_edit_result(struct luks_edit *e);

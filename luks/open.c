@@ -39,15 +39,14 @@ static int load(struct luks *l, struct luks_reason *why, struct error *err) {
         const char *dump = NULL;
         int r;
 
-        r = lib_new(l->copies.mem_fd, &l->lib, err);
-        if (r < 0)
+        r = lib_load(l->copies.mem_fd, &l->lib, err);
+        if (r == -ENOMEM || !l->lib)
                 return r;
-        r = crypt_load(l->lib->cd, CRYPT_LUKS2, NULL);
-        if (r == -ENOMEM)
-                return error_nomem(err);
-        if (r < 0)
+        if (r < 0) {
+                *err = (struct error){ 0 };
                 return luks_refuse(why, LUKS_REFUSED, "load", "libcryptsetup doesn't load it: %s",
                                    l->lib->said[0] ? l->lib->said : "not valid");
+        }
         r = crypt_dump_json(l->lib->cd, &dump, 0);
         if (r < 0)
                 return lib_fault(l->lib, r, "dump the header", err);
@@ -72,29 +71,18 @@ static bool is_text(const char *raw, const char *text) {
 /* libcryptsetup writes what it has in memory, in one compact form. A comment, a member that it
  * drops or takes only the last of, an escape that hides a name: whoever wrote that counted on two
  * readers who understand it in two ways. */
-int text_check(const struct luks *l, struct luks_reason *why, struct error *err) {
-        size_t size = (size_t) l->copies.metadata_size - HDR_BINARY, done = 0;
-        _cleanup_(freep) char *raw = malloc(size + 1), *text = NULL;
+int text_check(struct luks *l, struct luks_reason *why, struct error *err) {
+        _cleanup_(freep) char *text = NULL;
         int r = json_text(l->metadata, false, &text, err);
 
         if (r < 0)
                 return r;
-        if (!raw)
-                return error_nomem(err);
-        while (done < size) {
-                ssize_t n = pread(l->copies.mem_fd, raw + done, size - done,
-                                  (off_t) (HDR_BINARY + done));
-
-                if (n <= 0)
-                        return error_errno(err, n < 0 ? -errno : -EIO, "read the copy in memory");
-                done += (size_t) n;
-        }
-        raw[size] = '\0';
-        if (is_text(raw, text))
-                return LUKS_OK;
-        return luks_refuse(why, LUKS_REFUSED, "text",
-                           "found JSON in another form than libcryptsetup writes it, expected what "
-                           "it has understood");
+        if (!is_text(l->copies.text, text))
+                return luks_refuse(why, LUKS_REFUSED, "text",
+                                   "found JSON in another form than libcryptsetup writes it, "
+                                   "expected what it has understood");
+        l->text_size = strlen(text);
+        return LUKS_OK;
 }
 
 void slots_of(const struct json *metadata, uint32_t *ret_all, uint32_t *ret_data) {
@@ -140,7 +128,8 @@ static int fill_facts(struct luks *l, struct error *err) {
             json_get(l->metadata, "config", &config, err) < 0 ||
             json_get_decimal(config, "keyslots_size", UINT64_MAX, &f->keyslots_size, err) < 0)
                 return error_prefix(err, "facts of the header");
-        (void) snprintf(f->uuid, sizeof(f->uuid), "%s", crypt_get_uuid(l->lib->cd));
+        if (l->lib)
+                (void) snprintf(f->uuid, sizeof(f->uuid), "%s", crypt_get_uuid(l->lib->cd));
         (void) snprintf(f->cipher, sizeof(f->cipher), "%s", cipher);
         f->sector_size = (uint32_t) sector;
         f->metadata_size = l->copies.metadata_size;
@@ -162,7 +151,8 @@ struct luks_source source_of(const struct luks *l) {
 struct rules_subject subject_of(const struct luks *l) {
         return (struct rules_subject){
                 .metadata = l->metadata,
-                /* A header in somebody else's context has none of ours. */
+                /* A header in somebody else's context has none of ours, and one that was read back
+                 * has none yet. */
                 .uuid = l->lib ? crypt_get_uuid(l->lib->cd) : l->facts.uuid,
                 .metadata_size = l->copies.metadata_size,
                 .device_size = l->at.data.size,
@@ -178,7 +168,8 @@ static int name(char *ret, size_t max, const char *path, struct error *err) {
         return 0;
 }
 
-static int start(const struct luks_source *from, struct luks **ret, struct error *err) {
+int luks_start(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
+               struct error *err) {
         _cleanup_(luks_closep) struct luks *l = calloc(1, sizeof(*l));
         int r;
 
@@ -189,10 +180,11 @@ static int start(const struct luks_source *from, struct luks **ret, struct error
         r = name(l->facts.device, sizeof(l->facts.device), from->device, err);
         if (r == 0 && from->header)
                 r = name(l->facts.header, sizeof(l->facts.header), from->header, err);
-        if (r < 0)
-                return r;
-        *ret = TAKE(l);
-        return 0;
+        if (r == 0)
+                r = place_open(from, O_RDONLY, &l->at, why, err);
+        if (r >= 0)
+                *ret = TAKE(l);
+        return r;
 }
 
 int luks_read(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
@@ -200,9 +192,7 @@ int luks_read(const struct luks_source *from, struct luks **ret, struct luks_rea
         _cleanup_(luks_closep) struct luks *l = NULL;
         int r;
 
-        r = start(from, &l, err);
-        if (r == 0)
-                r = place_open(from, O_RDONLY, &l->at, why, err);
+        r = luks_start(from, &l, why, err);
         if (r < 0)
                 return r;
         if (r == LUKS_OK)
@@ -226,30 +216,74 @@ int slots_check(const struct luks *l, struct luks_reason *why) {
         return LUKS_OK;
 }
 
-int luks_open(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
-              struct error *err) {
-        _cleanup_(luks_closep) struct luks *l = NULL;
-        struct rules_subject s;
+int luks_judge(struct luks *l, struct luks_reason *why, struct error *err) {
+        struct rules_subject s = subject_of(l);
         int r;
 
-        r = luks_read(from, &l, why, err);
-        if (r != LUKS_OK)
-                return r;
-        s = subject_of(l);
         r = (int) luks_rules_header(&s, why);
         if (r == LUKS_OK)
                 r = text_check(l, why, err);
         if (r == LUKS_OK)
                 r = fill_facts(l, err);
+        if (r == LUKS_OK)
+                r = slots_check(l, why);
+        return r;
+}
+
+int luks_open(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
+              struct error *err) {
+        _cleanup_(luks_closep) struct luks *l = NULL;
+        int r;
+
+        r = luks_read(from, &l, why, err);
+        if (r != LUKS_OK)
+                return r;
+        r = luks_judge(l, why, err);
         if (r < 0)
                 return error_prefix(err, "header of %.100s", from->device);
-        if (r != LUKS_OK)
+        if (r == LUKS_OK)
+                *ret = TAKE(l);
+        return r;
+}
+
+/* Two reads, but of the same bytes: nothing is believed that wasn't checked. */
+static int load_again(struct luks *l, struct error *err) {
+        struct copies copies = { .mem_fd = -1 };
+        struct luks_reason why = { 0 };
+        const char *now = NULL;
+        bool same;
+        int r;
+
+        r = copies_read(place_head(&l->at), &copies, &why, err);
+        if (r < 0)
                 return r;
-        r = slots_check(l, why);
-        if (r != LUKS_OK)
+        same = r == LUKS_OK && copies_same(&l->copies, &copies);
+        if (same)
+                l->copies.mem_fd = TAKE_FD(copies.mem_fd);
+        if (r == LUKS_OK)
+                copies_done(&copies);
+        if (!same)
+                return error_set(err, -EIO, "the header isn't what was read before");
+        r = lib_load(l->copies.mem_fd, &l->lib, err);
+        if (r < 0)
                 return r;
-        *ret = TAKE(l);
-        return LUKS_OK;
+        r = crypt_dump_json(l->lib->cd, &now, 0);
+        if (r < 0)
+                return lib_fault(l->lib, r, "dump the header", err);
+        if (strcmp(now, l->dump) != 0 || strcmp(crypt_get_uuid(l->lib->cd), l->facts.uuid) != 0)
+                return error_set(err, -EIO, "libcryptsetup reads it in two ways");
+        return 0;
+}
+
+int luks_lib(struct luks *l, struct error *err) {
+        int r = l->lib ? 0 : load_again(l, err);
+
+        if (r < 0) {
+                l->lib = lib_free(l->lib);
+                close_fdp(&l->copies.mem_fd);
+                return error_prefix(err, "header of %.100s", l->facts.device);
+        }
+        return 0;
 }
 
 const struct luks_facts *luks_facts(const struct luks *l) {

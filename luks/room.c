@@ -68,13 +68,16 @@ static bool area_free(const struct luks *l) {
 
 static int json_free_bytes(const struct luks *l, size_t *ret, struct error *err) {
         _cleanup_(freep) char *text = NULL;
-        size_t area = (size_t) l->facts.metadata_size - HDR_BINARY, used;
+        size_t area = (size_t) l->facts.metadata_size - HDR_BINARY, used = l->text_size;
         int r;
 
-        r = json_text(l->metadata, false, &text, err);
-        if (r < 0)
-                return r;
-        used = strlen(text) + 1 + MARGIN;
+        if (used == 0) {
+                r = json_text(l->metadata, false, &text, err);
+                if (r < 0)
+                        return r;
+                used = strlen(text);
+        }
+        used += 1 + MARGIN;
         *ret = used < area ? area - used : 0;
         return 0;
 }

@@ -80,6 +80,9 @@ int luks_slot_open(struct luks *l, const struct luks_key *key, struct secret **r
         r = luks_slot_check(l, key->slot, key->kind, why);
         if (r != LUKS_OK)
                 return r;
+        r = luks_lib(l, err);
+        if (r < 0)
+                return r;
         r = fetch_area(l, key->slot, err);
         if (r < 0)
                 return r;

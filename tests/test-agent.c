@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "agent/config.h"
 #include "agent/refusal.h"
 #include "agent/state.h"
-#include "agent/workers.h"
 #include "base/crypto.h"
 #include "base/file.h"
 #include "tests/test.h"
@@ -155,63 +153,6 @@ static void test_configuration(void **unused) {
         assert_int_equal(unlink(path), 0);
 }
 
-/* --- workers --- */
-
-static int job(const void *arg, struct secret *const key[WORKER_KEYS_MAX], struct refusal *why,
-               struct error *err) {
-        switch (*(const int *) arg) {
-        case 0: return key[0] || key[1] ? -EIO : OUTCOME_DONE;
-        case 1: return refusal_set(why, REFUSAL_NO_ROOM, "full");
-        case 2: return error_set(err, -ENOSPC, "no space");
-        case 3: (void) kill(getpid(), SIGKILL); return 0;
-        case 4: {
-                uint8_t sum = 0;
-
-                /* The keys arrived, and they are this process' own. */
-                for (unsigned i = 0; i < 32; i++)
-                        sum |= secret_data(key[0])[i] ^ 0x5a;
-                return sum || secret_size(key[1]) != 1 ? -EIO : OUTCOME_DONE;
-        }
-        default: return -EIO;
-        }
-}
-
-static void test_workers_bring_back_what_happened(void **unused) {
-        static const int kinds[] = { 0, 1, 2, 3, 4 };
-        _cleanup_(secret_freep) struct secret *key = NULL, *small = NULL;
-        struct worker_job jobs[20] = { 0 };
-        sig_atomic_t stop = 0;
-        struct error err = { 0 };
-        (void) unused;
-
-        assert_int_equal(secret_new(32, &key), 0);
-        assert_int_equal(secret_new(1, &small), 0);
-        memset(secret_data(key), 0x5a, 32);
-        for (size_t i = 0; i < ARRAY_SIZE(jobs); i++) {
-                jobs[i].arg = &kinds[i % 5];
-                if (i % 5 == 4) {
-                        jobs[i].key[0] = key;
-                        jobs[i].key[1] = small;
-                }
-        }
-        assert_int_equal(workers_run(jobs, ARRAY_SIZE(jobs), job, &stop, &err), 0);
-        for (size_t i = 0; i < ARRAY_SIZE(jobs); i += 5) {
-                assert_int_equal(jobs[i].outcome, OUTCOME_DONE);
-                assert_int_equal(jobs[i + 1].outcome, OUTCOME_REFUSED);
-                assert_int_equal(jobs[i + 1].refusal.kind, REFUSAL_NO_ROOM);
-                assert_string_equal(jobs[i + 1].refusal.what, "full");
-                assert_int_equal(jobs[i + 2].outcome, -ENOSPC);
-                assert_string_equal(jobs[i + 2].error.text, "no space");
-                assert_int_equal(jobs[i + 3].outcome, -EIO);
-                assert_int_equal(jobs[i + 4].outcome, OUTCOME_DONE);
-        }
-
-        stop = 1;
-        assert_int_equal(workers_run(jobs, ARRAY_SIZE(jobs), job, &stop, &err), 0);
-        for (size_t i = 0; i < ARRAY_SIZE(jobs); i++)
-                assert_int_equal(jobs[i].outcome, -ECANCELED);
-}
-
 static void test_every_refusal_has_a_heading_and_advice(void **unused) {
         (void) unused;
 
@@ -228,7 +169,6 @@ int main(void) {
                 cmocka_unit_test(test_a_uuid_from_a_disk_is_no_path),
                 cmocka_unit_test(test_a_header_is_known_as_a_whole),
                 cmocka_unit_test(test_configuration),
-                cmocka_unit_test(test_workers_bring_back_what_happened),
                 cmocka_unit_test(test_every_refusal_has_a_heading_and_advice),
         };
 

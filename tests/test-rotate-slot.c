@@ -78,8 +78,9 @@ static int make(void **state) {
         known_disk_load(&f->image, &d);
         (void) snprintf(f->job.disk.device, sizeof(f->job.disk.device), "%.79s", f->image.path);
         (void) snprintf(f->job.disk.uuid, sizeof(f->job.disk.uuid), "%s", luks_facts(d.luks)->uuid);
-        f->job.disk.live = &f->kek[1];
-        f->job.disk.target = &f->kek[2];
+        f->job.disk.has_live = true;
+        f->job.disk.live = f->kek[1];
+        f->job.disk.target = f->kek[2];
         image_read(&f->image, 0, head, sizeof(head));
         return 0;
 }
@@ -106,9 +107,9 @@ static int setup(void **state) {
 /* With the keys of the job's versions. */
 static int run_why(const struct fixture *f, worker_fn fn, struct refusal *why, struct error *err) {
         const struct rotate_job *j = &f->job.disk;
-        struct secret *key[WORKER_KEYS_MAX] = { j->live ? known_kek_key(j->live->version) : NULL,
-                                                known_kek_key(j->target->version) };
-        int r = fn(&f->job, key, why, err);
+        struct secret *key[WORKER_KEYS_MAX] = { j->has_live ? known_kek_key(j->live.version) : NULL,
+                                                known_kek_key(j->target.version) };
+        int r = fn(&f->job, key, NULL, why, err);
 
         secret_free(key[0]);
         secret_free(key[1]);
@@ -278,8 +279,8 @@ static void test_the_next_one_takes_the_slot_of_the_last_but_one(void **state) {
 
         run(f, rotate_slot_stage);
         run(f, rotate_slot_retire);
-        f->job.disk.live = &f->kek[2];
-        f->job.disk.target = &f->kek[3];
+        f->job.disk.live = f->kek[2];
+        f->job.disk.target = f->kek[3];
         run(f, rotate_slot_stage);
         staged(f, 2, 3);
         run(f, rotate_slot_retire);
@@ -291,7 +292,7 @@ static void test_each_step_again_writes_nothing(void **state) {
 
         run(f, rotate_slot_stage);
         refuses(f, rotate_slot_stage, OUTCOME_DONE, REFUSAL_NONE);
-        f->job.disk.live = NULL; /* not needed any more */
+        f->job.disk.has_live = false; /* not needed any more */
         refuses(f, rotate_slot_stage, OUTCOME_DONE, REFUSAL_NONE);
         run(f, rotate_slot_retire);
         refuses(f, rotate_slot_stage, OUTCOME_DONE, REFUSAL_NONE);
@@ -444,7 +445,7 @@ static void test_what_is_staged_is_replaced_and_the_live_one_never(void **state)
         struct fixture *f = *state;
 
         run(f, rotate_slot_stage);
-        f->job.disk.target = &f->kek[3];
+        f->job.disk.target = f->kek[3];
         run(f, rotate_slot_stage);
         staged(f, 1, 3);
         run(f, rotate_slot_retire);
@@ -454,6 +455,7 @@ static void test_what_is_staged_is_replaced_and_the_live_one_never(void **state)
 static void test_what_depth_kek_staged_is_no_new_slot(void **state) {
         struct fixture *f = *state;
 
+        f->job.disk.kept = rotate_kept_new(1);
         run(f, rotate_stage);
         run(f, rotate_slot_stage);
         {
@@ -527,10 +529,10 @@ static void test_nothing_is_retired_for_a_target_that_does_not_open(void **state
         struct error err = { 0 };
 
         run(f, rotate_slot_stage);
-        assert_int_equal(rotate_slot_retire(&f->job, key, &why, &err), OUTCOME_REFUSED);
+        assert_int_equal(rotate_slot_retire(&f->job, key, NULL, &why, &err), OUTCOME_REFUSED);
         assert_int_equal(why.kind, REFUSAL_TOKEN_DAMAGED);
         secret_free(key[1]);
-        f->job.disk.target = &f->kek[3];
+        f->job.disk.target = f->kek[3];
         refuses(f, rotate_slot_prove, -EAGAIN, REFUSAL_NONE);
         refuses(f, rotate_slot_retire, -EAGAIN, REFUSAL_NONE);
         staged(f, 1, 2);
@@ -589,7 +591,7 @@ static void test_what_is_pinned_is_recorded(void **state) {
         struct error err = { 0 };
         char path[128];
 
-        f->job.state_dir = f->image.dir;
+        (void) snprintf(f->job.state_dir, sizeof(f->job.state_dir), "%s", f->image.dir);
         run(f, rotate_slot_stage);
         assert_int_equal(state_read_header(f->image.dir, f->job.disk.uuid, &first, &err), 0);
         assert_non_null(strchr(first, '\n'));

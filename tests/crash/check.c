@@ -63,9 +63,10 @@ bool subject_open(struct subject *s, int fd, enum depth depth, const struct vers
 
         s->fd = fd;
         s->depth = depth;
+        s->kept = rotate_kept_new(1);
         (void) snprintf(s->path, sizeof(s->path), "/proc/self/fd/%d", fd);
         s->map = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (s->map == MAP_FAILED || !load(s, &d, complaint) ||
+        if (!s->kept || s->map == MAP_FAILED || !load(s, &d, complaint) ||
             !open_as(s, &d, v, LIVE(VERSION_OLD), &s->volume_key, complaint)) {
                 fprintf(stderr, "before the rotation %s\n", complaint);
                 return false;
@@ -132,8 +133,8 @@ static enum version wanted(enum ending how) {
 }
 
 /* As the survey of a rotation: the newest version on the disk that can be had. */
-static const struct kek *find_live(const struct disk *d, const struct versions *v, unsigned live,
-                                   unsigned *ret) {
+static bool find_live(const struct disk *d, const struct versions *v, unsigned live,
+                      unsigned *ret) {
         const struct token *tokens[] = { d->token, d->older };
 
         for (unsigned t = 0; t < ARRAY_SIZE(tokens); t++)
@@ -142,9 +143,9 @@ static const struct kek *find_live(const struct disk *d, const struct versions *
                                 if (live & LIVE(i) &&
                                     kek_equal(&tokens[t]->entry[e].kek, &v->kek[i])) {
                                         *ret = i;
-                                        return &v->kek[i];
+                                        return true;
                                 }
-        return NULL;
+        return false;
 }
 
 static bool has(const struct disk *d, const struct kek *kek) {
@@ -162,12 +163,18 @@ bool check_applies(struct subject *s, const struct versions *v, unsigned live, e
                load(s, &d, complaint) && has(&d, &v->kek[VERSION_OLD]);
 }
 
+struct task {
+        unsigned live, opened; /* versions: all that can be had; that which opens the disk */
+        enum ending how;
+};
+
 /* Only a version that the disk is proven to open with is live for a rotation of its keyslot to a
  * next one; the shell takes the recorded current one. */
-static bool prepare(const struct subject *s, const struct versions *v, unsigned live,
-                    enum ending how, struct rotate_job *job, char complaint[COMPLAINT]) {
+static bool prepare(const struct subject *s, const struct versions *v, struct task *t,
+                    struct rotate_job *job, char complaint[COMPLAINT]) {
         _cleanup_(disk_done) struct disk d = DISK_INIT;
-        unsigned index;
+        unsigned live = t->live, *ret_live = &t->opened;
+        enum ending how = t->how;
 
         if (!load(s, &d, complaint))
                 return false;
@@ -175,11 +182,17 @@ static bool prepare(const struct subject *s, const struct versions *v, unsigned 
                 live = LIVE(VERSION_OLD);
         (void) snprintf(job->device, sizeof(job->device), "%s", s->path);
         (void) snprintf(job->uuid, sizeof(job->uuid), "%s", s->facts.uuid);
-        job->target = &v->kek[wanted(how)];
-        if (how != END_ABORT && !has(&d, job->target))
-                job->live = find_live(&d, v, live, &index);
-        if (how == END_ABORT)
-                job->live = &v->kek[VERSION_OLD];
+        job->kept = s->kept;
+        job->target = v->kek[wanted(how)];
+        if (how != END_ABORT && has(&d, &job->target))
+                return true;
+        job->has_live = true;
+        *ret_live = VERSION_OLD;
+        if (how != END_ABORT && !find_live(&d, v, live, ret_live)) {
+                (void) snprintf(complaint, COMPLAINT, "no version that can be had is on the disk");
+                return false;
+        }
+        job->live = v->kek[*ret_live];
         return true;
 }
 
@@ -191,18 +204,19 @@ bool check_recover(struct subject *s, const struct versions *v, unsigned live, e
         };
         static const char *const names[] = { "stage", "prove", "retire" };
         struct rotate_slot_job job = { 0 };
+        struct task t = { .live = live, .how = how };
         struct secret *key[WORKER_KEYS_MAX] = { NULL, v->key[wanted(how)] };
 
-        if (!prepare(s, v, live, how, &job.disk, complaint))
+        if (!prepare(s, v, &t, &job.disk, complaint))
                 return false;
-        if (job.disk.live)
-                key[0] = v->key[job.disk.live - v->kek];
+        if (job.disk.has_live)
+                key[0] = v->key[t.opened];
         for (unsigned i = 0; i < 3; i++) {
                 struct refusal why = { 0 };
                 struct error err = { 0 };
                 worker_fn fn = how == END_ABORT ? rotate_slot_abort : fns[s->depth][i];
 
-                if (fn(&job, key, &why, &err) != OUTCOME_DONE)
+                if (fn(&job, key, NULL, &why, &err) != OUTCOME_DONE)
                         return complain(complaint, names[i], &why, &err);
         }
         return true;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/disk.h"
+#include "agent/rotate-disk.h"
 
 /* What must hold of one disk in whatever state a power cut left it: asked of the code that opens
  * and rotates disks, in this process, without a TPM. */
@@ -35,7 +36,9 @@ struct subject {
         struct secret *volume_key;
         struct luks_facts facts;
         struct json *metadata; /* as it was before */
-        uint32_t own;          /* the keyslot of ours that it had, as a bit */
+        /* What a worker would keep between the steps; found out of date by the next state. */
+        struct rotate_kept *kept;
+        uint32_t own; /* the keyslot of ours that it had, as a bit */
 };
 
 /* Takes a disk of @size bytes that is in memory in @fd, in its state before the rotation. Fails

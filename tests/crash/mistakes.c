@@ -40,7 +40,7 @@ static int begin(struct wrong *w, const struct rotate_job *job, struct secret *c
                 return r;
         w->what = (struct enrolment){ .name = d->token->name,
                                       .role = d->token->role,
-                                      .kek = job->target,
+                                      .kek = &job->target,
                                       .kek_key = key[1],
                                       .volume_key = w->volume_key,
                                       .epoch = d->token->epoch + 1 };
@@ -53,16 +53,17 @@ static int begin(struct wrong *w, const struct rotate_job *job, struct secret *c
         w->token->state = TOKEN_PENDING;
         w->token->slot = 2;
         w->token->entries = 1;
-        w->token->entry[0].kek = *job->target;
+        w->token->entry[0].kek = job->target;
         return token_wrap(w->token, job->uuid, key[1], w->secret, &w->token->entry[0], err);
 }
 
-static int destroy_first(const void *arg, struct secret *const key[WORKER_KEYS_MAX],
+static int destroy_first(const void *arg, struct secret *const key[WORKER_KEYS_MAX], void *result,
                          struct refusal *why, struct error *err) {
         const struct rotate_slot_job *job = arg;
         _cleanup_(wrong_done) struct wrong w = { 0 };
         int r;
 
+        (void) result;
         if ((r = begin(&w, &job->disk, key, why, err)) ||
             (r = luks_slot_remove(w.edit, w.disk.token->slot, err)) ||
             (r = disk_enroll(w.edit, &w.what, &w.slot, why, err)))
@@ -70,12 +71,13 @@ static int destroy_first(const void *arg, struct secret *const key[WORKER_KEYS_M
         return luks_token_remove(w.edit, w.disk.token_id, err);
 }
 
-static int token_replaced(const void *arg, struct secret *const key[WORKER_KEYS_MAX],
+static int token_replaced(const void *arg, struct secret *const key[WORKER_KEYS_MAX], void *result,
                           struct refusal *why, struct error *err) {
         const struct rotate_slot_job *job = arg;
         _cleanup_(wrong_done) struct wrong w = { 0 };
         int r;
 
+        (void) result;
         if ((r = begin(&w, &job->disk, key, why, err)) ||
             (r = disk_put_token(w.edit, w.disk.token_id, w.token, err)) ||
             (r = disk_enroll_pending(w.edit, w.disk.token_id, &w.what, &w.slot, why, err)))
@@ -83,13 +85,14 @@ static int token_replaced(const void *arg, struct secret *const key[WORKER_KEYS_
         return luks_slot_remove(w.edit, w.disk.token->slot, err);
 }
 
-static int dropped_early(const void *arg, struct secret *const key[WORKER_KEYS_MAX],
+static int dropped_early(const void *arg, struct secret *const key[WORKER_KEYS_MAX], void *result,
                          struct refusal *why, struct error *err) {
         const struct rotate_slot_job *job = arg;
         const unsigned id = 7;
         _cleanup_(wrong_done) struct wrong w = { 0 };
         int r;
 
+        (void) result;
         if ((r = begin(&w, &job->disk, key, why, err)) ||
             (r = disk_put_token(w.edit, id, w.token, err)) ||
             (r = luks_slot_add(w.edit,

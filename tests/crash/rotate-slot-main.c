@@ -18,6 +18,7 @@ struct rotation {
         struct secret *old_key;
         struct state state;
         struct rotate_slot_job *job;
+        struct workers *workers;
         struct refusal why;
         struct error err;
 };
@@ -29,6 +30,8 @@ static int begin(struct rotation *r) {
         if ((e = context_lock(&r->c, &r->err)) < 0 ||
             (e = context_record(&r->c, "default", &r->record, &r->err)) < 0 ||
             (e = state_read(r->c.state_dir, &r->state, &r->err)) < 0 ||
+            (e = workers_new(r->state.count, sizeof(struct rotate_slot_job), r->c.lock_fd,
+                             &r->workers, &r->err)) < 0 ||
             (e = context_kek(&r->c, "it", &r->record->current, &r->old_key, &r->why, &r->err)) ||
             (e = kek_policy_next(&r->c, r->record, &r->record->current, &policy, &r->why, &r->err)))
                 return e;
@@ -61,13 +64,20 @@ static int on_disks(struct rotation *r, worker_fn fn) {
 
                 (void) snprintf(job->device, sizeof(job->device), "%s", r->state.disks[i].device);
                 (void) snprintf(job->uuid, sizeof(job->uuid), "%s", r->state.disks[i].uuid);
-                job->live = &r->record->current;
-                job->target = &r->kek.kek;
-                r->job[i].state_dir = r->c.state_dir;
-                work[i] =
-                        (struct worker_job){ .arg = &r->job[i], .key = { r->old_key, r->kek.key } };
+                job->has_live = true;
+                job->live = r->record->current;
+                job->target = r->kek.kek;
+                (void) snprintf(r->job[i].state_dir, sizeof(r->job[i].state_dir), "%s",
+                                r->c.state_dir);
+                work[i] = (struct worker_job){ .subject = r->state.disks[i].name,
+                                               .arg = &r->job[i],
+                                               .arg_size = sizeof(r->job[i]),
+                                               .key = { r->old_key, r->kek.key } };
         }
-        e = workers_run(work, r->state.count, fn, &op_stop, &r->err);
+        e = workers_run(
+                r->workers, work, r->state.count,
+                &(struct workers_run){ .fn = fn, .stop = &op_stop, .deadline = WORKERS_DEADLINE },
+                &r->err);
         for (size_t i = 0; e == 0 && i < r->state.count; i++)
                 if (work[i].outcome != OUTCOME_DONE) {
                         r->why = work[i].refusal;
@@ -109,6 +119,7 @@ int main(int argc, char **argv) {
         e = rotate(&r, argv[3]);
         if (e != OUTCOME_DONE)
                 fprintf(stderr, "crash-rotate-slot: %d: %s%s\n", e, r.err.text, r.why.what);
+        r.workers = workers_free(r.workers);
         free(r.job);
         free(r.record);
         state_done(&r.state);
