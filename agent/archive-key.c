@@ -108,8 +108,8 @@ static int by_mirror(struct search *s, const struct kek_record *here, const stru
         if (r == -ENOENT)
                 return OUTCOME_REFUSED;
         if (r < 0)
-                return refusal_set(s->why, REFUSAL_ARCHIVE, "the archive's mirror can't be used: %s",
-                                   fault.text);
+                return refusal_set(s->why, REFUSAL_ARCHIVE,
+                                   "the archive's mirror can't be used: %s", fault.text);
         if (!damage->errnum && !missing && mirror->generation <= here->generation &&
             archive_newest(mirror) <= archive_newest(here))
                 return OUTCOME_REFUSED;

@@ -262,20 +262,21 @@ static void give_up_staged(struct kek_record *record) {
                 record->given_up = record->staged.version;
         if (s && s->nv.le > record->given_up_le)
                 record->given_up_le = s->nv.le;
-        record->has_staged = false;
+        record->has_staged = record->staged_slot = false;
 }
 
-int archive_stage(struct context *c, struct kek_record *record, const struct archive_key *new,
-                  const char *policy, struct refusal *why, struct error *err) {
+int archive_stage(struct context *c, struct kek_record *record, const struct archive_staging *what,
+                  struct refusal *why, struct error *err) {
         int r = archive_vouch(c, record, why, err);
 
         if (r != OUTCOME_DONE)
                 return r;
         give_up_staged(record);
         record->has_staged = true;
-        record->staged = *new->kek;
+        record->staged_slot = what->slot;
+        record->staged = *what->new.kek;
         time_text(record->staged_created);
-        (void) snprintf(record->policy, sizeof(record->policy), "%s", policy);
+        (void) snprintf(record->policy, sizeof(record->policy), "%s", what->policy);
         return write_both(c, record, NULL, err);
 }
 
@@ -377,7 +378,7 @@ int archive_settle(struct context *c, struct kek_record *record, const struct ar
                 record->has_current = true;
         }
         if (record->has_staged && kek_equal(&record->staged, new->kek))
-                record->has_staged = false;
+                record->has_staged = record->staged_slot = false;
         archive_keep_only(record, new->kek->version);
         r = prune(c, record, err);
         return r < 0 ? r : write_proven(c, record, new, err);

@@ -26,10 +26,15 @@ int archive_record(struct context *c, const char *name, struct kek_record **ret,
 int archive_begin(struct context *c, struct kek_record *record, const struct archive_key *first,
                   struct refusal *why, struct error *err) _warn_unused_;
 
-/* @new is staged, in place of one that was, which is given up; @policy is the name of the one that
- * it was made under. */
-int archive_stage(struct context *c, struct kek_record *record, const struct archive_key *new,
-                  const char *policy, struct refusal *why, struct error *err) _warn_unused_;
+struct archive_staging {
+        struct archive_key new;
+        const char *policy; /* name of the one that it was made under */
+        bool slot;          /* with it come new keyslots */
+};
+
+/* A new version is staged, in place of one that was, which is given up. */
+int archive_stage(struct context *c, struct kek_record *record, const struct archive_staging *what,
+                  struct refusal *why, struct error *err) _warn_unused_;
 /* The staged version is given up, and what it wraps in the archive goes. */
 int archive_unstage(struct context *c, struct kek_record *record, struct refusal *why,
                     struct error *err) _warn_unused_;

@@ -23,9 +23,8 @@ static bool is_esp(const char *path) {
         struct statfs fs;
 
         (void) snprintf(parent, sizeof(parent), "%s/..", path);
-        return stat(path, &here) == 0 && stat(parent, &above) == 0 &&
-               here.st_dev != above.st_dev && statfs(path, &fs) == 0 &&
-               fs.f_type == MSDOS_SUPER_MAGIC;
+        return stat(path, &here) == 0 && stat(parent, &above) == 0 && here.st_dev != above.st_dev &&
+               statfs(path, &fs) == 0 && fs.f_type == MSDOS_SUPER_MAGIC;
 }
 
 bool mirror_folder(const struct context *c, char ret[MIRROR_PATH]) {

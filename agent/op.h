@@ -241,28 +241,6 @@ struct op_rotated_disk {
         struct error error;
 };
 
-/* Where a run ended. */
-enum rotated_end {
-        ROTATED_RETIRED, /* the new version is the current one; see counter */
-        ROTATED_STAGED,  /* both versions open the disks; see @kept */
-        ROTATED_ABORTED, /* the staged version is given up; the disks have the old one alone */
-        ROTATED_NOTHING, /* there was nothing to do */
-};
-
-struct op_rotated {
-        char kek[NAME_MAX_SIZE];
-        uint32_t from, to; /* from: 0 where nothing was known */
-        bool resumed;      /* an interrupted rotation was finished */
-        uint32_t replaced; /* the version that waited, and that the new one took the place of; 0 */
-        enum rotated_end end;
-        char kept[200]; /* why the TPM goes on unsealing the old version; empty if it doesn't */
-        struct policy policy;
-        uint64_t counter; /* that ended the old version; 0: it still unseals, see the disks */
-        double seconds;
-        size_t count;
-        struct op_rotated_disk *disks; /* for op_rotated_done() */
-};
-
 enum rotate_mode {
         ROTATE_ALL,    /* as far as it goes now: an interrupted one first, and then no other */
         ROTATE_STAGE,  /* a new version beside the old one, in the place of one that's staged */
@@ -271,9 +249,40 @@ enum rotate_mode {
         ROTATE_ABORT,  /* back to the old version */
 };
 
+/* Where a run ended. */
+enum rotated_end {
+        ROTATED_RETIRED, /* the new version is the current one; see counter */
+        ROTATED_STAGED,  /* both versions open the disks; see @kept */
+        ROTATED_ABORTED, /* the staged version is given up; the disks have the old one alone */
+        ROTATED_NOTHING, /* there was nothing to do */
+        ROTATED_STUCK,   /* no disk went along; each says why */
+};
+
+struct op_rotated {
+        char kek[NAME_MAX_SIZE];
+        enum rotate_mode mode; /* that was asked for */
+        uint32_t from, to;     /* from: 0 where nothing was known */
+        bool resumed;          /* an interrupted rotation was finished */
+        uint32_t replaced; /* the version that waited, and that the new one took the place of; 0 */
+        enum rotated_end end;
+        bool slot;      /* some disk got a new keyslot */
+        char kept[200]; /* why the TPM goes on unsealing the old version, or why nothing was to be
+                         * done; empty if there's nothing to say */
+        struct policy policy;
+        uint64_t counter; /* that ended the old version; 0: it still unseals, see the disks */
+        double seconds;
+        size_t count;
+        struct op_rotated_disk *disks; /* for op_rotated_done() */
+};
+
 struct op_rotate {
         const char *kek;
         enum rotate_mode mode;
+        bool slot;   /* depth "slot": new keyslots and secrets, too */
+        bool if_due; /* by agent.conf's RotateEvery=; else ROTATED_NOTHING */
+        /* How far an effect is, on how many disks; NULL for nobody. */
+        void (*progress)(void *context, enum rotation_effect effect, size_t finished, size_t of);
+        void *progress_context;
         const struct named_policy *policy; /* NULL: the one that the KEK has */
         const char *const *disks;          /* names of those to rotate, NULL at the end; or NULL */
         /* predicted: to open in these, as the machine is now, and in what was predicted in this

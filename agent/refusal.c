@@ -115,6 +115,10 @@ static const struct {
         [REFUSAL_LOG] = { "log-changed",
                           "Keep both audit.jsonl and audit.head, and find out who changed them; "
                           "moved away, a new log begins." },
+        [REFUSAL_DEPTH] = { "depth-volume",
+                            "Rotate at depth slot, and copy what matters to a new disk "
+                            "(diskseal format) where an old header was seen by "
+                            "somebody who also has an old KEK." },
         [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
         [REFUSAL_SECOND_FACTOR] = { "second-factor",
                                     "See to what is missing, then run this again; or open the disk "

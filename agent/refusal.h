@@ -60,6 +60,7 @@ enum refusal_kind {
         REFUSAL_NEEDED,
         REFUSAL_NO_VERSION,
         REFUSAL_LOG,
+        REFUSAL_DEPTH,
         REFUSAL_KINDS
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/archive.h"
+#include "agent/audit.h"
 #include "agent/mirror.h"
 #include "agent/rotate-run.h"
 #include "tpm/nv.h"
@@ -71,8 +72,11 @@ static int seal(struct rotation *r) {
                 (void) snprintf(r->ret->kept, sizeof(r->ret->kept),
                                 "the latch forbids to unseal now");
         }
-        e = archive_stage(r->c, r->record, &(struct archive_key){ &r->target, r->target_key },
-                          policy.name, r->why, r->err);
+        e = archive_stage(r->c, r->record,
+                          &(struct archive_staging){ .new = { &r->target, r->target_key },
+                                                     .policy = policy.name,
+                                                     .slot = r->args->slot },
+                          r->why, r->err);
         context_release_tpm(r->c);
         return e;
 }
@@ -237,15 +241,48 @@ static int settle(struct rotation *r) {
         return e;
 }
 
+/* A disk that a rotation of the keyslot was begun on goes on with that. */
 static int on_disks(struct rotation *r, enum rotation_effect effect, bool *ret_some) {
         const struct rotate_target target = { &r->target, r->target_key };
-        int e = rotate_disks_run(&r->disks, effect, &target, r->err);
+        int e;
 
+        for (size_t i = 0; effect == ROTATION_STAGE && i < r->disks.count; i++)
+                if (!rotate_disk_has(&r->disks.disk[i], &r->target))
+                        r->disks.disk[i].slot |= r->args->slot || r->record->staged_slot;
+        for (size_t i = 0; i < r->disks.count; i++)
+                r->ret->slot |= rotate_disk_in_run(&r->disks.disk[i]) && r->disks.disk[i].slot;
+        e = rotate_disks_run(&r->disks, effect, &target, r->err);
         *ret_some = e > 0;
         return e < 0 ? e : OUTCOME_DONE;
 }
 
+/* What changes a disk or the TPM is announced before; the archive's part belongs to what follows
+ * it.
+ */
+static int announce(const struct rotation *r, enum rotation_effect effect) {
+        const struct audit_event e = { .event = "rotate",
+                                       .subject = r->ret->kek,
+                                       .result = rotation_effect_name(effect),
+                                       .fact = { { "from", NULL, r->ret->from },
+                                                 { "to", NULL, r->ret->to },
+                                                 { "disks", NULL, r->disks.count } } };
+
+        switch (effect) {
+        case ROTATION_SEAL:
+        case ROTATION_STAGE:
+        case ROTATION_REVOKE:
+        case ROTATION_RETIRE:
+        case ROTATION_UNSTAGE: return audit(r->c, &e, r->err);
+        default: return 0;
+        }
+}
+
 int rotation_perform(struct rotation *r, enum rotation_effect effect, bool *ret_some) {
+        int e = announce(r, effect);
+
+        if (e < 0)
+                return e;
+        r->effect = effect;
         *ret_some = true;
         switch (effect) {
         case ROTATION_SEAL: return seal(r);

@@ -27,7 +27,7 @@ _diskseal() {
                 [unlock]='--test --boot --recovery --recovery-key-file --key --header'
                 [lock]=''
                 [remove]='-k --key-file --header'
-                [rotate]='--kek --all --disk --staged --complete --resume --abort --retire-now --explain'
+                [rotate]='--kek --all --disk --staged --complete --resume --abort --retire-now --if-due --depth --explain'
                 [status]=''
                 [kek]=''
                 [recovery]='--recovery-key-file --slot --header'

@@ -96,6 +96,7 @@ int archive_covered(const struct kek_record *r, char **ret, struct error *err) {
                         return error_nomem(err);
         if (!json_add_string(o, "name", r->name) || !json_add_string(o, "policy", r->policy) ||
             !json_add_uint(o, "generation", r->generation) ||
+            (r->staged_slot && !json_add_string(o, "depth", "slot")) ||
             (r->given_up && (!json_add_uint(o, "given-up", r->given_up) ||
                              !json_add_uint(o, "given-up-le", r->given_up_le))) ||
             (r->has_current && !cover_version(&r->current, r->current_created, "current", o)) ||

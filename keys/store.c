@@ -56,6 +56,19 @@ static int parse_version(const struct json *record, const char *key, const char 
         return 0;
 }
 
+static int parse_depth(const struct json *record, struct kek_record *ret, struct error *err) {
+        const char *depth;
+        int r;
+
+        if (!json_has(record, "depth"))
+                return 0;
+        r = json_get_string(record, "depth", &depth, err);
+        if (r < 0)
+                return r;
+        ret->staged_slot = strcmp(depth, "slot") == 0;
+        return ret->staged_slot ? 0 : error_set(err, -EBADMSG, "member 'depth' isn't 'slot'");
+}
+
 static int parse_given_up(const struct json *record, struct kek_record *ret, struct error *err) {
         const struct json *o;
         uint64_t version;
@@ -247,6 +260,7 @@ int record_parse(const char *text, size_t size, const char *name, struct kek_rec
                 (void) snprintf(record->policy, sizeof(record->policy), "%s", policy);
         }
         if ((r = parse_versions(json, record, err)) < 0 ||
+            (r = parse_depth(json, record, err)) < 0 ||
             (r = parse_given_up(json, record, err)) < 0 ||
             (r = parse_archive(json, record, err)) < 0)
                 return r;
@@ -382,8 +396,9 @@ static bool print_retired(const struct kek_record *r, const struct json *origin,
 
 int record_print(const struct kek_record *record, const struct json *origin, char **ret,
                  struct error *err) {
-        static const char *const ours[] = { "v",       "name",       "policy", "current",  "staged",
-                                            "retired", "generation", "macs",   "given-up", NULL };
+        static const char *const ours[] = { "v",        "name",    "policy",     "current",
+                                            "staged",   "retired", "generation", "macs",
+                                            "given-up", "depth",   NULL };
         _cleanup_(json_freep) struct json *json = json_new_object();
 
         if (!json_add_uint(json, "v", 1) || !json_add_string(json, "name", record->name) ||
@@ -392,6 +407,7 @@ int record_print(const struct kek_record *record, const struct json *origin, cha
              !print_version(&record->current, record->current_created, "current", origin, json)) ||
             (record->has_staged &&
              !print_version(&record->staged, record->staged_created, "staged", origin, json)) ||
+            (record->staged_slot && !json_add_string(json, "depth", "slot")) ||
             !print_given_up(record, json) ||
             (record->generation > 0 && !print_retired(record, origin, json)) ||
             (origin && !keep_unknown(origin, ours, json)))

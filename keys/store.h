@@ -46,6 +46,7 @@ struct kek_record {
         bool has_current, has_staged;
         struct kek current, staged;
         char current_created[TIME_TEXT], staged_created[TIME_TEXT];
+        bool staged_slot; /* with it come new keyslots: depth "slot" */
         /* The newest version that was staged and given up, and the highest value of the counter
          * that any of them allows: the next one must be beyond both, or it doesn't end them. 0:
          * none. */

@@ -187,9 +187,10 @@ expect_err() {
         fail "no line on stderr matches '$1'"
 }
 
-# json FILTER: what the filter makes of the last expect()'s stdout; null, false or nothing fails.
+# json FILTER: what the filter makes of the last object on the last expect()'s stdout; null, false or
+# nothing fails.
 json() {
-        jq --exit-status --raw-output "$1" "$OUT" && return
+        jq --exit-status --raw-output --slurp "last | $1" "$OUT" && return
         sed 's/^/  stdout: /' "$OUT" >&2
         fail "json: '$1' finds nothing"
 }
