@@ -54,7 +54,7 @@ static struct json *as_json(const struct cli *cli, const struct op_rotated *r) {
             !json_add_uint(o, "to", r->to) || !json_add_bool(o, "resumed", r->resumed) ||
             !cli_add_policy(o, &r->policy) ||
             (r->replaced && !json_add_uint(o, "replaced", r->replaced)) ||
-            (r->held[0] && !json_add_string(o, "held", r->held)) ||
+            (r->kept[0] && !json_add_string(o, "kept", r->kept)) ||
             (r->counter && !json_add_uint(o, "counter", r->counter)) ||
             !json_add(o, "disks", TAKE(disks)))
                 return NULL;
@@ -114,7 +114,7 @@ static void print_end(const struct cli *cli, const struct op_rotated *r, size_t 
         switch (r->end) {
         case ROTATED_STAGED:
                 cli_say(cli, "  proven   at the next boot (%s); until then v%u and v%u both open",
-                        r->held, r->from, r->to);
+                        r->kept, r->from, r->to);
                 break;
         case ROTATED_ABORTED:
                 cli_say(cli,
@@ -129,10 +129,7 @@ static void print_end(const struct cli *cli, const struct op_rotated *r, size_t 
                                 "header",
                                 r->from);
                 else if (r->from && r->from != r->to && done > 0)
-                        cli_say(cli,
-                                "  v%u still unseals, since not every disk has v%u: rotate again "
-                                "when all are here",
-                                r->from, r->to);
+                        cli_say(cli, "  v%u still unseals, since %s", r->from, r->kept);
                 break;
         case ROTATED_NOTHING: break;
         }

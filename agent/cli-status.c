@@ -156,10 +156,16 @@ static struct json *as_json(const struct op_status *s) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *keks = json_new_array(),
                                           *disks = json_new_array(), *tpm = json_new_object();
 
-        for (size_t i = 0; i < s->keks; i++)
+        for (size_t i = 0; i < s->keks; i++) {
+                struct json *kek =
+                        s->kek[i].has_current ? cli_kek_json(&s->kek[i], &s->due[i]) : NULL;
+
                 if (s->kek[i].has_current &&
-                    !json_append(keks, cli_kek_json(&s->kek[i], &s->due[i])))
+                    (!json_append(keks, kek) ||
+                     (s->counter && !json_add_string(kek, "counter_state",
+                                                     op_counter_name(s->counter[i].state)))))
                         return NULL;
+        }
         for (size_t i = 0; i < s->disks; i++)
                 if (!json_append(disks, disk_json(&s->disk[i])))
                         return NULL;
@@ -173,12 +179,27 @@ static struct json *as_json(const struct op_status *s) {
         return TAKE(o);
 }
 
+static void print_tpm(const struct cli *cli, const struct op_status *s) {
+        const struct tpm_info *t = &s->tpm;
+        char banks[120] = "";
+        size_t used = 0;
+
+        for (unsigned i = 0; i < TPM_BANKS && used < sizeof(banks); i++)
+                if (t->banks & (1u << i))
+                        used += (size_t) snprintf(banks + used, sizeof(banks) - used, " %s",
+                                                  tpm_bank_name(i));
+        cli_say(cli, "  TPM %s %s, firmware %08x.%08x; %s", t->manufacturer, t->vendor,
+                t->firmware[0], t->firmware[1], s->place_text);
+        cli_say(cli, "  PCR banks%s; wrong PINs and passwords %u of %u%s", banks,
+                t->guessing.counter, t->guessing.max_tries,
+                t->lockout ? ": locked, it takes none" : "");
+}
+
 static void print_head(const struct cli *cli, const struct op_status *s) {
         char policy[POLICY_TEXT_MAX], due[DUE_TEXT];
 
         if (s->tpm_present)
-                cli_say(cli, "  TPM %s %s; %s%s", s->tpm.manufacturer, s->tpm.vendor, s->place_text,
-                        s->tpm.lockout ? "; locked: too many wrong passwords" : "");
+                print_tpm(cli, s);
         else
                 cli_say(cli, "  no TPM: %s", s->tpm_fault);
         for (size_t i = 0; i < s->keks; i++) {
@@ -216,6 +237,11 @@ static void print_findings(const struct cli *cli, const struct op_status *s) {
                 const struct kek_record *k = &s->kek[i];
                 struct policy policy;
 
+                if (s->counter && op_counter_trouble(s->counter[i].state))
+                        cli_say(cli,
+                                "  ! KEK %s opens no more: %s.   diskseal enroll, with a key of "
+                                "the owner",
+                                k->name, op_counter_trouble(s->counter[i].state));
                 if (!k->has_current)
                         continue;
                 say_due(cli, k, &s->due[i]);

@@ -185,6 +185,7 @@ static const char *fault_advice(int errnum) {
         case EROFS:
         case EACCES:
         case EPERM: return "Run it with the rights to write there, then again.";
+        case EKEYREJECTED: return "Check the PIN; wrong ones count. Then run it again.";
         case ENOENT: return "Check the path.";
         case ENOSPC:
         case EDQUOT: return "Make room, then run it again.";

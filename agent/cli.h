@@ -98,7 +98,10 @@ int cli_policy(struct cli *cli, struct named_policy *ret, const struct named_pol
 void cli_pcrs(const struct policy *policy, char ret[PCR_TEXT_MAX]);
 bool cli_add_policy(struct json *o, const struct policy *policy);
 bool cli_add_kek_policy(struct json *o, const struct kek *kek);
+/* With the second factor, which no step of a policy tells; a PIN is one. */
+bool cli_add_sealing(struct json *o, const struct policy *policy, bool second_factor);
 /* For people, what it's sealed to. */
+void cli_sealing_text(const struct policy *policy, bool second_factor, char ret[POLICY_TEXT_MAX]);
 void cli_kek_text(const struct kek *kek, char ret[POLICY_TEXT_MAX]);
 
 /* --slot. Return: its number; -1 where it wasn't given; -2 where it's none. */

@@ -240,6 +240,7 @@ static int adopt_again(struct enroll *w) {
         (void) snprintf(w->ret->kek, sizeof(w->ret->kek), "%s", e->kek.name);
         w->ret->version = e->kek.version;
         (void) policy_of_steps(&e->kek.steps, &w->ret->policy);
+        w->ret->second_factor = e->kek.factor.kind != FACTOR_NONE;
         return w->c->dry_run ? OUTCOME_DONE : enroll_record(w, w->disk.luks);
 }
 

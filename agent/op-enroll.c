@@ -54,6 +54,10 @@ int enroll_record(struct enroll *w, const struct luks *l) {
         (void) snprintf(d->uuid, sizeof(d->uuid), "%s", w->ret->facts.uuid);
         (void) snprintf(d->role, sizeof(d->role), "%s", w->args->role);
         (void) snprintf(d->kek, sizeof(d->kek), "%s", w->args->kek);
+        if (w->ret->version) {
+                d->version = w->ret->version;
+                time_text(d->seen);
+        }
         state_place(d, &(struct luks_source){ w->args->device, w->args->header });
         d->size = w->ret->facts.device_size;
         if ((r = disk_remember_header(l, w->ret->slot, w->c->state_dir, w->err)) < 0 ||
@@ -87,6 +91,7 @@ int enroll_write(struct enroll *w) {
         (void) snprintf(w->ret->kek, sizeof(w->ret->kek), "%s", w->kek.kek.name);
         w->ret->version = w->kek.kek.version;
         (void) policy_of_steps(&w->kek.kek.steps, &w->ret->policy);
+        w->ret->second_factor = w->kek.kek.factor.kind != FACTOR_NONE;
         w->ret->kek_is_new = w->kek.is_new;
         return OUTCOME_DONE;
 }

@@ -238,7 +238,7 @@ int op_escrow_add(struct context *c, const struct op_escrow_add *args, struct op
 
         if ((r = gather(c, args->certs, &p.certs, why, err)) != OUTCOME_DONE ||
             (r = change_find(&w, args->disk.what, args->disk.header)) != OUTCOME_DONE ||
-            (r = prepare(&w, &p)) != OUTCOME_DONE)
+            (r = change_settled(&w)) != OUTCOME_DONE || (r = prepare(&w, &p)) != OUTCOME_DONE)
                 return r;
         if (c->dry_run)
                 return list_escrows(w.disk.luks, w.disk.token, &p.certs, ret, err);
@@ -294,7 +294,7 @@ int op_escrow_remove(struct context *c, const struct op_disk *disk, int slot, st
         struct audit_event e;
         int r = change_find(&w, disk->what, disk->header);
 
-        if (r != OUTCOME_DONE)
+        if (r != OUTCOME_DONE || (r = change_settled(&w)) != OUTCOME_DONE)
                 return r;
         slot = slot_of_role(&w.disk, SLOT_ESCROW, slot);
         if (slot == -ENOTUNIQ)

@@ -158,7 +158,8 @@ int op_header_approve(struct context *c, const struct op_approve *args, struct o
         struct audit_event e;
         int r = change_find(&w, args->disk.what, args->disk.header);
 
-        if (r != OUTCOME_DONE || (r = compare(&w, ret)) < 0 || c->dry_run)
+        if (r != OUTCOME_DONE || (r = change_settled(&w)) != OUTCOME_DONE ||
+            (r = compare(&w, ret)) < 0 || c->dry_run)
                 return r;
         if ((r = open_unpinned(&w)) != OUTCOME_DONE ||
             (r = check_owner(&w, args->owner)) != OUTCOME_DONE)

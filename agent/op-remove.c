@@ -69,8 +69,13 @@ static int remove_ours(const struct disk *d, struct refusal *why, struct error *
         if ((luks_facts(d->luks)->slots & (1u << d->token->slot)) && disk_owns_slot(d) &&
             (r = luks_slot_remove(edit, d->token->slot, err)) < 0)
                 return r;
-        r = luks_token_remove(edit, d->token_id, err);
-        return r < 0 ? r : OUTCOME_DONE;
+        if ((r = luks_token_remove(edit, d->token_id, err)) < 0 || !d->older)
+                return r;
+        /* Of a rotation that was staged. */
+        if (d->older->slot != d->token->slot &&
+            (r = luks_slot_remove(edit, d->older->slot, err)) < 0)
+                return r;
+        return luks_token_remove(edit, d->older_id, err);
 }
 
 static int remove_and_forget(const struct context *c, const struct disk *d, struct state *s,

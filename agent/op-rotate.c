@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/archive.h"
 #include "agent/kek-policy.h"
 #include "agent/rotate-run.h"
 
@@ -195,7 +196,7 @@ static int open_all_live(struct rotation *r, bool all) {
 
 static void hold(struct rotation *r, const char *words) {
         r->held = true;
-        (void) snprintf(r->ret->held, sizeof(r->ret->held), "%s", words);
+        (void) snprintf(r->ret->kept, sizeof(r->ret->kept), "%s", words);
 }
 
 static bool makes_new(enum rotate_mode mode) {
@@ -292,8 +293,8 @@ static void end(struct rotation *r, enum rotation_state state, enum rotation_eff
                 ret->end = ROTATED_ABORTED;
         else
                 ret->end = state == ROTATION_IDLE ? ROTATED_NOTHING : ROTATED_STAGED;
-        if (ret->end == ROTATED_STAGED && !ret->held[0])
-                (void) snprintf(ret->held, sizeof(ret->held), "as it was asked for");
+        if (ret->end == ROTATED_STAGED && !ret->kept[0])
+                (void) snprintf(ret->kept, sizeof(ret->kept), "as it was asked for");
         for (size_t i = 0; through && i < ret->count; i++)
                 if (rotate_disk_in_run(&r->disks.disk[i])) {
                         ret->disks[i].what = ROTATED_DONE;
@@ -386,8 +387,11 @@ static int look(struct rotation *r) {
         struct named_policy policy;
         int e;
 
-        if ((e = rotate_disks_survey(r->c, ret->kek, ret, &r->disks, r->err)) < 0 ||
-            (e = context_record(r->c, ret->kek, &r->record, r->err)) < 0)
+        e = rotate_disks_survey(r->c, ret->kek, ret, &r->disks, r->err);
+        if (e < 0)
+                return e;
+        e = archive_record(r->c, ret->kek, &r->record, r->why, r->err);
+        if (e != OUTCOME_DONE)
                 return e;
         e = select_disks(r);
         if (e != OUTCOME_DONE)

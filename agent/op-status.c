@@ -105,7 +105,9 @@ static void describe(const struct disk *d, const struct target *t, struct op_sta
         target_resized(t, luks_facts(d->luks), ret->resized);
         (void) snprintf(ret->kek, sizeof(ret->kek), "%s", token->entry[0].kek.name);
         ret->version = token->entry[token->entries - 1].kek.version;
-        if (token->entries > 1)
+        if (d->older)
+                ret->version = d->older->entry[d->older->entries - 1].kek.version;
+        if (token->entries > 1 || d->older)
                 ret->staged = token->entry[0].kek.version;
         if (t->clone)
                 (void) snprintf(ret->clone_of, sizeof(ret->clone_of), "%s", t->known.device);
@@ -267,6 +269,8 @@ int op_status(struct context *c, char *const *names, struct op_status *ret, stru
         if (r != OUTCOME_DONE)
                 return r;
         look_at_tpm(c, ret);
+        if (ret->tpm_present && (r = op_counters(c, ret, err)) < 0)
+                return r;
         for (size_t i = 0; i < ret->disks; i++) {
                 r = look_at(c, &ret->disk[i], err);
                 if (r < 0)

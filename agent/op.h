@@ -53,6 +53,7 @@ struct op_enrolled {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         struct policy policy; /* that the KEK has */
+        bool second_factor;   /* … beside the TPM; a PIN is one */
         bool kek_is_new;
         unsigned foreign_slot; /* adopt: which slot was opened; LUKS_SLOTS_MAX: none */
         char foreign_by[40];   /* … by what: "the key file", "its clevis token" */
@@ -120,6 +121,7 @@ struct op_reenrolled {
         uint32_t version;
         bool kek_is_new; /* this TPM didn't open the one that there was */
         struct policy policy;
+        bool second_factor;
         unsigned slot, old_slot; /* old: LUKS_SLOTS_MAX where there was none any more */
         unsigned owner_slot;     /* that the owner's key opened */
 };
@@ -242,7 +244,7 @@ struct op_rotated_disk {
 /* Where a run ended. */
 enum rotated_end {
         ROTATED_RETIRED, /* the new version is the current one; see counter */
-        ROTATED_STAGED,  /* both versions open the disks; why it went no further is in @held */
+        ROTATED_STAGED,  /* both versions open the disks; see @kept */
         ROTATED_ABORTED, /* the staged version is given up; the disks have the old one alone */
         ROTATED_NOTHING, /* there was nothing to do */
 };
@@ -253,7 +255,7 @@ struct op_rotated {
         bool resumed;      /* an interrupted rotation was finished */
         uint32_t replaced; /* the version that waited, and that the new one took the place of; 0 */
         enum rotated_end end;
-        char held[200]; /* ROTATED_STAGED: "at the next boot: …" */
+        char kept[200]; /* why the TPM goes on unsealing the old version; empty if it doesn't */
         struct policy policy;
         uint64_t counter; /* that ended the old version; 0: it still unseals, see the disks */
         double seconds;
@@ -325,6 +327,8 @@ struct op_counter {
 };
 
 const char *op_counter_name(enum op_counter_state state);
+/* Why its KEK opens no more; NULL where that isn't known. */
+const char *op_counter_trouble(enum op_counter_state state);
 
 struct op_status {
         bool tpm_present;
@@ -334,8 +338,8 @@ struct op_status {
         char tpm_fault[256];
         size_t keks;
         struct kek_record *kek;
+        struct op_counter *counter; /* of each KEK; NULL where nobody asked the TPM */
         struct due *due;            /* of each KEK that has a current version */
-        struct op_counter *counter; /* of each KEK; NULL unless op_counters() was called */
         size_t disks;
         struct op_status_disk *disk;
 };
@@ -362,6 +366,7 @@ struct op_policy {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         struct policy policy;
+        bool second_factor;
         struct pcrs sealed, now; /* now.mask: 0 where the TPM didn't say */
 };
 
@@ -371,6 +376,7 @@ struct op_policy_name {
         char from[320];   /* its file, or "built in" */
         char damage[160]; /* why it can't be used; empty if nothing */
         struct policy policy;
+        bool second_factor;
 };
 
 struct op_policies {
@@ -425,6 +431,7 @@ struct op_check {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         struct policy policy;
+        bool second_factor;
         enum op_outlook outlook;
         char reason[240];
         const char *finding; /* what could be better about its policy; NULL if nothing */
@@ -435,9 +442,10 @@ struct op_checks {
         struct op_check *check; /* for op_checks_done() */
 };
 
-/* @kek: NULL for all; @next: NULL for a boot as this one was. */
+/* @kek: NULL for all; @next: NULL for a boot as this one was. REFUSAL_UNKNOWN_DISK: no @kek here.
+ */
 int op_policy_check(struct context *c, const char *kek, const struct op_next_boot *next,
-                    struct op_checks *ret, struct error *err) _warn_unused_;
+                    struct op_checks *ret, struct refusal *why, struct error *err) _warn_unused_;
 void op_checks_done(struct op_checks *c);
 
 int op_policy_show(struct context *c, struct op_policies *ret, struct error *err) _warn_unused_;

@@ -148,6 +148,7 @@ static int look(const struct rotate_job *job, struct rotate_found *ret, struct r
                 return r;
         for (; ret->keks < d->token->entries; ret->keks++)
                 ret->kek[ret->keks] = d->token->entry[ret->keks].kek;
+        ret->other_way = luks_facts(d->luks)->data_slots & ~(1u << d->token->slot);
         return OUTCOME_DONE;
 }
 

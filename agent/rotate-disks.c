@@ -108,6 +108,7 @@ static void note(struct candidate *d, const struct rotate_found *found) {
         d->keks = found->keks < TOKEN_KEKS_MAX ? found->keks : TOKEN_KEKS_MAX;
         for (unsigned i = 0; i < d->keks; i++)
                 d->kek[i] = found->kek[i];
+        d->other_way = found->other_way;
         d->report->version = d->kek[0].version;
 }
 

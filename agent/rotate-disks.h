@@ -13,6 +13,7 @@ struct candidate {
         struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
         const struct kek *live;         /* the one that opened, where it was needed */
         struct secret *live_key;        /* borrowed from the context */
+        bool other_way;                 /* another keyslot may open the disk, too */
         bool proven;                    /* in this run, by what the TPM gave back */
         unsigned home;                  /* the worker that has it open; see workers.h */
 };

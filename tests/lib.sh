@@ -24,8 +24,9 @@ tpms=0
 export TPM2TOOLS_TCTI=$TCTI TSS2_LOG=all+NONE
 unset DISKSEAL_TCTI
 
+# Of a trap that does more than this: the status that it begins with is its argument.
 at_exit() {
-        local status=$?
+        local status=${1:-$?}
 
         tpm_stop
         rm -rf "$DIR"
@@ -145,6 +146,12 @@ tpm_clean() {
 
 ds() {
         "$DISKSEAL" --tcti="$TCTI" --state-dir="$STATE" --config-dir="$DIR/config" "$@"
+}
+
+# settings SECTION LINE…: of agent.conf, in place of what was there.
+settings() {
+        mkdir -p "$DIR/config"
+        printf '%s\n' "[$1]" "${@:2}" >"$DIR/config/agent.conf"
 }
 
 # ds_start VERB…: in the background; $pid is the program's own, so that it can be killed.
