@@ -380,6 +380,32 @@ static void only_what_is_accounted_for_counts_as_torn(void **state) {
         refused("line 6 was changed");
 }
 
+/* The line that moves on over what was torn has to name all of it, and what was before. */
+static void what_a_repair_says_is_checked(void **state) {
+        static const char whole[] = "2026-11-24T16:00:00Z", bytes[] = "{\"data\"";
+        const struct audit_event e = { .event = "lock", .subject = "a", .result = "closed" };
+        char first[AUDIT_LINE_MAX + 2], repair[AUDIT_LINE_MAX + 2];
+        struct error err = { 0 };
+
+        (void) state;
+        for (unsigned wrong = 0; wrong < 4; wrong++) {
+                _cleanup_(freep) struct audit_walk *w = calloc(1, sizeof(*w));
+                struct audit_head h = { 0 };
+                struct audit_torn torn;
+
+                assert_int_equal(audit_format(&e, NULL, whole, &h, first, &err), 0);
+                assert_int_equal(audit_walk(w, first, strlen(first) - 1, &err), 0);
+                assert_int_equal(audit_walk(w, bytes, strlen(bytes), &err), 0);
+                assert_int_equal(audit_walk_torn(w, &torn, &err), 0);
+                torn.size += wrong == 1;
+                torn.hash[5] = (char) (wrong == 2 ? torn.hash[5] ^ 1 : torn.hash[5]);
+                h.hash[5] = (char) (wrong == 3 ? h.hash[5] ^ 1 : h.hash[5]);
+                assert_int_equal(audit_format(NULL, &torn, whole, &h, repair, &err), 0);
+                assert_int_equal(audit_walk(w, repair, strlen(repair) - 1, &err), 0);
+                assert_int_equal(w->bad, wrong != 0);
+        }
+}
+
 /* It's whole, and the next one ends it. */
 static void a_line_without_its_newline_counts(void **state) {
         _cleanup_(freep) char *text = NULL, *known = NULL;
@@ -472,6 +498,7 @@ int main(void) {
                 TEST(an_older_head_is_a_note),
                 TEST(a_torn_line_is_moved_on_over),
                 TEST(only_what_is_accounted_for_counts_as_torn),
+                TEST(what_a_repair_says_is_checked),
                 TEST(a_line_without_its_newline_counts),
                 TEST(no_room_is_a_fault_and_leaves_no_half_line),
                 TEST(no_folder_is_told_apart),
