@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/op.h"
+#include "agent/rotate-disk.h"
 #include "agent/rotation.h"
 
 /* The disks of a rotation: what stands on each of them, and one effect on all of them at once. A
@@ -9,12 +10,17 @@
 
 struct candidate {
         struct op_rotated_disk *report; /* ROTATED_PENDING: still in the run */
-        unsigned keks;
-        struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
-        const struct kek *live;         /* the one that opened, where it was needed */
-        struct secret *live_key;        /* borrowed from the context */
-        bool proven;                    /* in this run, by what the TPM gave back */
-        unsigned home;                  /* the worker that has it open; see workers.h */
+        union {
+                struct rotate_found found; /* as a worker told it; the same */
+                struct {
+                        unsigned keks;
+                        struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
+                };
+        };
+        const struct kek *live;  /* the one that opened, where it was needed */
+        struct secret *live_key; /* borrowed from the context */
+        bool proven;             /* in this run, by what the TPM gave back */
+        unsigned home;           /* the worker that has it open; see workers.h */
 };
 
 struct rotate_disks {
