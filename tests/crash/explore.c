@@ -151,6 +151,8 @@ static void try_state(struct run *r, const struct choice *c) {
         r->opened++;
         if (!check_opens(s, &r->v, r->live, &class, complaint))
                 violation(r, complaint, "before anything is repaired");
+        if (!r->o->every)
+                return;
         fresh = set_add(&r->classes, mix(class, r->disk));
         often = fresh || r->opened % r->o->every == 0;
         if (often)
@@ -481,7 +483,7 @@ static int usage(void) {
                 "  DISK…: as they were before, in the order of CRASH_DISKS\n"
                 "  --full N    up to so many subsets of an epoch's metadata sectors are all tried\n"
                 "  --sample N  beyond: so many by chance, and of areas\n"
-                "  --every N   recover each Nth state, and the first of each class\n"
+                "  --every N   recover each Nth state, and the first of each class; 0: none\n"
                 "  --seed N\n"
                 "  --list      only count the states, and try none\n"
                 "  --early     a mistake: the counter advances before the first write\n"
@@ -517,7 +519,7 @@ static bool parse(int argc, char **argv, struct options *o) {
                 case 'k': o->keys = optarg; break;
                 case 'f': o->full = (unsigned) n; break;
                 case 'a': o->sample = (unsigned) n; break;
-                case 'e': o->every = n ? (unsigned) n : 1; break;
+                case 'e': o->every = (unsigned) n; break;
                 case 's': o->seed = n; break;
                 case 'y': o->early = true; break;
                 case 'i': o->list = true; break;
