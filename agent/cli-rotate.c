@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "agent/cli.h"
 #include "agent/rotation.h"
@@ -62,12 +64,74 @@ static int take_mode(struct cli *cli, enum rotate_mode *ret) {
         return -1;
 }
 
-static int one_kek(struct cli *cli, const struct op_rotate *args) {
+/* Return: -1 to go on, else the exit status. */
+static int take_depth(struct cli *cli, bool *ret_slot) {
+        const char *depth = cli_value(cli, "depth");
+        struct refusal why = { 0 };
+
+        *ret_slot = depth && strcmp(depth, "slot") == 0;
+        if (!depth || *ret_slot || strcmp(depth, "kek") == 0)
+                return -1;
+        if (strcmp(depth, "volume") != 0)
+                return cli_usage(cli, "--depth: kek, slot or volume, not '%.40s'", depth);
+        refusal_set(&why, REFUSAL_DEPTH, "a new volume key is not to be had yet");
+        refusal_detail(&why,
+                       "it means to encrypt all data anew; until then an old KEK together with "
+                       "an old copy of the header gives the volume key");
+        return cli_failed(cli, OUTCOME_REFUSED, &why, NULL);
+}
+
+/* How far it is: a line of JSON; or a bar, where somebody looks. */
+struct progress {
+        const struct cli *cli;
+        struct timespec begun;
+        enum rotation_effect effect;
+};
+
+#define BAR 30 /* columns */
+
+static void draw_bar(const struct progress *p, size_t finished, size_t of) {
+        struct timespec now;
+        size_t filled = finished * BAR / of;
+        double seconds, rate;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        seconds = (double) (now.tv_sec - p->begun.tv_sec) +
+                  (double) (now.tv_nsec - p->begun.tv_nsec) / 1e9;
+        rate = seconds > 0 ? (double) finished / seconds : 0;
+        fprintf(stderr, "\r  %-8s [%.*s%*s] %zu/%zu  %.0f/s  %.1f s left ",
+                rotation_effect_name(p->effect), (int) filled, "##############################",
+                (int) (BAR - filled), "", finished, of, rate,
+                rate > 0 ? (double) (of - finished) / rate : 0);
+        if (finished == of)
+                fprintf(stderr, "\r%70s\r", "");
+        (void) fflush(stderr);
+}
+
+static void show_progress(void *context, enum rotation_effect effect, size_t finished, size_t of) {
+        struct progress *p = context;
+
+        if (p->effect != effect || finished == 1) {
+                p->effect = effect;
+                (void) clock_gettime(CLOCK_MONOTONIC, &p->begun);
+        }
+        if (p->cli->json)
+                printf("{\"event\":\"progress\",\"step\":\"%s\",\"done\":%zu,\"of\":%zu}\n",
+                       rotation_effect_name(effect), finished, of);
+        else if (!p->cli->quiet && isatty(STDERR_FILENO))
+                draw_bar(p, finished, of);
+}
+
+static int one_kek(struct cli *cli, struct op_rotate *args) {
         _cleanup_(op_rotated_done) struct op_rotated r = { 0 };
+        struct progress progress = { .cli = cli, .effect = ROTATION_EFFECTS };
         struct refusal why = { 0 };
         struct error err = { 0 };
-        int e = op_rotate(&cli->context, args, &r, &why, &err);
+        int e;
 
+        args->progress = show_progress;
+        args->progress_context = &progress;
+        e = op_rotate(&cli->context, args, &r, &why, &err);
         return e == OUTCOME_DONE ? cli_print_rotated(cli, &r) : cli_failed(cli, e, &why, &err);
 }
 
@@ -119,8 +183,11 @@ static int run(struct cli *cli) {
         if (kek && cli_value(cli, "all"))
                 return cli_usage(cli, "--kek and --all: only one of them");
         e = take_mode(cli, &args.mode);
+        if (e < 0)
+                e = take_depth(cli, &args.slot);
         if (e >= 0)
                 return e;
+        args.if_due = cli_value(cli, "if-due") != NULL;
         if (cli_values(cli, "disk", disks) > 0)
                 args.disks = disks;
         cli_catch_stop();
@@ -131,11 +198,13 @@ static const struct cli_option options[] = {
         { "kek", 0, "NAME", "which KEK (default)" },
         { "all", 0, NULL, "every KEK that is recorded here" },
         { "disk", 0, "NAME", "only this disk; may stand several times" },
+        { "depth", 0, "DEPTH", "kek (default): tokens only; slot: new keyslots, too" },
         { "staged", 0, NULL, "put the new version beside the old one; the next boot proves it" },
         { "complete", 0, NULL, "finish what was begun, begin nothing" },
         { "resume", 0, NULL, "the same" },
         { "abort", 0, NULL, "give the staged version up; the old one stays" },
         { "retire-now", 0, NULL, "retire the old one although the new one isn't proven" },
+        { "if-due", 0, NULL, "only where agent.conf's RotateEvery= says so" },
         { "explain", 0, NULL, "print the machine behind it, as dot(1) reads it too; do nothing" },
         { 0 },
 };

@@ -37,10 +37,9 @@ static bool disks_json(const struct op_rotated *r, struct json *disks) {
 
 static const char *end_word(const struct cli *cli, const struct op_rotated *r) {
         static const char *const words[] = {
-                [ROTATED_RETIRED] = "done",
-                [ROTATED_STAGED] = "staged",
-                [ROTATED_ABORTED] = "aborted",
-                [ROTATED_NOTHING] = "nothing-to-do",
+                [ROTATED_RETIRED] = "done",    [ROTATED_STAGED] = "staged",
+                [ROTATED_ABORTED] = "aborted", [ROTATED_NOTHING] = "nothing-to-do",
+                [ROTATED_STUCK] = "failed",
         };
 
         return cli->dry_run ? "would-do" : words[r->end];
@@ -50,11 +49,12 @@ static struct json *as_json(const struct cli *cli, const struct op_rotated *r) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *disks = json_new_array();
 
         if (!disks_json(r, disks) || !json_add_string(o, "result", end_word(cli, r)) ||
-            !json_add_string(o, "kek", r->kek) || !json_add_uint(o, "from", r->from) ||
-            !json_add_uint(o, "to", r->to) || !json_add_bool(o, "resumed", r->resumed) ||
-            !cli_add_policy(o, &r->policy) ||
+            !json_add_string(o, "kek", r->kek) ||
+            !json_add_string(o, "depth", r->slot ? "slot" : "kek") ||
+            !json_add_uint(o, "from", r->from) || !json_add_uint(o, "to", r->to) ||
+            !json_add_bool(o, "resumed", r->resumed) || !cli_add_policy(o, &r->policy) ||
             (r->replaced && !json_add_uint(o, "replaced", r->replaced)) ||
-            (r->held[0] && !json_add_string(o, "held", r->held)) ||
+            (r->kept[0] && !json_add_string(o, "kept", r->kept)) ||
             (r->counter && !json_add_uint(o, "counter", r->counter)) ||
             !json_add(o, "disks", TAKE(disks)))
                 return NULL;
@@ -76,23 +76,54 @@ static int status_of(const struct op_rotated *r) {
         return none != EXIT_DONE && some ? EXIT_INTERRUPTED : none;
 }
 
-static void print_plan(const struct cli *cli, const struct op_rotated *r) {
-        static const char *const words[] = { "add to its token", "prove that it opens with",
-                                             "leave nothing in its token but" };
-        char policy[POLICY_TEXT_MAX];
-        unsigned step = 1;
+/* What would be done, line by line. */
+struct plan {
+        const struct cli *cli;
+        const struct op_rotated *r;
+        unsigned step;
+};
 
+static void plan_disks(struct plan *p, const char *words, uint32_t version) {
+        for (size_t i = 0; i < p->r->count; i++)
+                if (p->r->disks[i].what == ROTATED_PENDING)
+                        cli_say(p->cli, "  %u  %s: %s v%u", ++p->step, p->r->disks[i].known.name,
+                                words, version);
+                else if (p->r->disks[i].what == ROTATED_ABSENT)
+                        cli_say(p->cli, "     %s is absent: skipped", p->r->disks[i].known.name);
+}
+
+static void plan_retirement(struct plan *p) {
+        const struct op_rotated *r = p->r;
+
+        if (r->mode != ROTATE_TRUST)
+                plan_disks(p, "prove that it opens with", r->to);
+        cli_say(p->cli, "  %u  wrap v%u by v%u in the archive", ++p->step, r->from, r->to);
+        cli_say(p->cli, "  %u  advance the counter in the TPM: it ends v%u", ++p->step, r->from);
+        plan_disks(p, "leave nothing in its token but", r->to);
+}
+
+static void print_plan(const struct cli *cli, const struct op_rotated *r) {
+        struct plan plan = { .cli = cli, .r = r };
+        char policy[POLICY_TEXT_MAX];
+
+        if (r->end == ROTATED_NOTHING) {
+                cli_say(cli, "would do nothing: nothing was begun");
+                return;
+        }
         policy_text(&r->policy, policy);
         cli_say(cli, "would do, in this order:");
-        if (!r->resumed)
-                cli_say(cli, "  %u  create KEK %s v%u in the TPM, sealed to %s", step++, r->kek,
-                        r->to, policy);
-        for (size_t stage = 0; stage < ARRAY_SIZE(words); stage++)
-                for (size_t i = 0; i < r->count; i++)
-                        if (r->disks[i].what == ROTATED_PENDING)
-                                cli_say(cli, "  %u  %s: %s v%u", step++, r->disks[i].known.name,
-                                        words[stage], r->to);
-        cli_say(cli, "No keyslot and no data would be written.");
+        if (r->mode == ROTATE_ABORT) {
+                plan_disks(&plan, "leave nothing in its token but", r->from);
+        } else {
+                if (!r->resumed)
+                        cli_say(cli, "  %u  create KEK %s v%u in the TPM, sealed to %s",
+                                ++plan.step, r->kek, r->to, policy);
+                plan_disks(&plan, r->slot ? "a new keyslot, for" : "add to its token", r->to);
+                if (r->mode != ROTATE_STAGE)
+                        plan_retirement(&plan);
+        }
+        cli_say(cli,
+                r->slot ? "No data would be written." : "No keyslot and no data would be written.");
 }
 
 static void print_disk(const struct cli *cli, const struct op_rotated_disk *d) {
@@ -114,7 +145,7 @@ static void print_end(const struct cli *cli, const struct op_rotated *r, size_t 
         switch (r->end) {
         case ROTATED_STAGED:
                 cli_say(cli, "  proven   at the next boot (%s); until then v%u and v%u both open",
-                        r->held, r->from, r->to);
+                        r->kept, r->from, r->to);
                 break;
         case ROTATED_ABORTED:
                 cli_say(cli,
@@ -129,12 +160,10 @@ static void print_end(const struct cli *cli, const struct op_rotated *r, size_t 
                                 "header",
                                 r->from);
                 else if (r->from && r->from != r->to && done > 0)
-                        cli_say(cli,
-                                "  v%u still unseals, since not every disk has v%u: rotate again "
-                                "when all are here",
-                                r->from, r->to);
+                        cli_say(cli, "  v%u still unseals, since %s", r->from, r->kept);
                 break;
-        case ROTATED_NOTHING: break;
+        case ROTATED_NOTHING:
+        case ROTATED_STUCK: break;
         }
 }
 
@@ -156,7 +185,9 @@ static void print_counts(const struct cli *cli, const struct op_rotated *r) {
         for (size_t i = 0; i < r->count; i++)
                 print_disk(cli, &r->disks[i]);
         print_end(cli, r, done);
-        cli_say(cli, "No keyslot and no data was read or written. Open disks stayed open.");
+        cli_say(cli,
+                r->slot ? "No data was read or written. Open disks stayed open."
+                        : "No keyslot and no data was read or written. Open disks stayed open.");
 }
 
 static void stop(int signal) {
@@ -183,7 +214,8 @@ int cli_print_rotated(const struct cli *cli, const struct op_rotated *r) {
                 return EXIT_DONE;
         }
         if (r->end == ROTATED_NOTHING) {
-                cli_say(cli, "  KEK %s: nothing was begun, so there is nothing to finish", r->kek);
+                cli_say(cli, "  KEK %s: %s", r->kek,
+                        r->kept[0] ? r->kept : "nothing was begun, so there is nothing to finish");
                 return status_of(r);
         }
         policy_text(&r->policy, policy);

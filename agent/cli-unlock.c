@@ -53,6 +53,8 @@ static int print_result(const struct cli *cli, const struct op_unlocked *u, bool
                 cli_say(cli, "  It's a copy: %s is also at %s.", u->name, u->clone_of);
         if (u->resized[0])
                 cli_say(cli, "  Since it was enrolled, %s.", u->resized);
+        if (u->unlogged[0])
+                fprintf(stderr, "diskseal: %s isn't in the audit log: %s.\n", u->name, u->unlogged);
         if (u->degraded)
                 fprintf(stderr,
                         "diskseal: one copy of the header of %s needs repair: %s.\n  The other one "

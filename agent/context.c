@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "agent/archive.h"
 #include "agent/handover.h"
 #include "agent/kek-policy.h"
 #include "base/file.h"
@@ -42,6 +43,7 @@ int context_keep(struct context *c, const struct kek *kek, struct secret *key, s
                                  KEKS_OPEN_MAX);
         }
         c->opened[c->open].kek = *kek;
+        c->opened[c->open].archived = false;
         c->opened[c->open++].key = key;
         return 0;
 }
@@ -80,15 +82,21 @@ static int take_over(struct context *c, const struct kek *kek, struct secret **r
         return 1;
 }
 
-int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
-                struct refusal *why, struct error *err) {
-        int r;
-
+static bool find_open(const struct context *c, const struct kek *kek, struct secret **ret) {
         for (unsigned i = 0; i < c->open; i++)
                 if (kek_equal(&c->opened[i].kek, kek)) {
                         *ret = c->opened[i].key;
-                        return OUTCOME_DONE;
+                        return true;
                 }
+        return false;
+}
+
+int context_kek_by_tpm(struct context *c, const char *subject, const struct kek *kek,
+                       struct secret **ret, struct refusal *why, struct error *err) {
+        int r;
+
+        if (find_open(c, kek, ret))
+                return OUTCOME_DONE;
         r = kek_policy_check(c, subject, kek, why, err);
         if (r != OUTCOME_DONE)
                 return r;
@@ -98,16 +106,62 @@ int context_kek(struct context *c, const char *subject, const struct kek *kek, s
         return context_kek_made(c, subject, kek, ret, why, err);
 }
 
+/* Whether the archive may know better than what the TPM said. */
+static bool is_final(const struct refusal *why) {
+        switch (why->kind) {
+        case REFUSAL_TPM_LOCKOUT:
+        case REFUSAL_OTHER_TPM:
+        case REFUSAL_LATCHED:
+        case REFUSAL_WRONG_PIN:
+        case REFUSAL_SECOND_FACTOR: return true;
+        default: return false;
+        }
+}
+
+int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
+                struct refusal *why, struct error *err) {
+        struct refusal archived = { 0 };
+        int r;
+
+        if (find_open(c, kek, ret))
+                return OUTCOME_DONE;
+        r = archive_key_retired(c, subject, kek, ret, &archived, err);
+        if (r != OUTCOME_REFUSED)
+                return r;
+        r = context_kek_by_tpm(c, subject, kek, ret, why, err);
+        if (r != OUTCOME_REFUSED || is_final(why))
+                return r;
+        r = archive_key_fallback(c, subject, kek, ret, &archived, err);
+        if (r == OUTCOME_REFUSED && archived.kind &&
+            (why->kind == REFUSAL_RETIRED || why->kind == REFUSAL_COUNTER)) {
+                refusal_detail(why, "%.190s", archived.what);
+                for (unsigned i = 0; i < archived.details; i++)
+                        refusal_detail(why, "%s", archived.detail[i]);
+        }
+        return r;
+}
+
 /* What the dictionary attack protection of the TPM still allows. */
 static void add_tries_left(struct context *c, struct refusal *why) {
         struct tpm_info info;
         struct error ignored = { 0 };
+        unsigned left;
 
-        if (tpm_info(c->tpm, &info, &ignored) < 0 ||
-            info.guessing.counter >= info.guessing.max_tries)
+        if (tpm_info(c->tpm, &info, &ignored) < 0)
                 return;
-        refusal_detail(why, "the TPM takes %u more wrong ones before it locks itself for a while",
-                       info.guessing.max_tries - info.guessing.counter);
+        left = info.guessing.counter < info.guessing.max_tries
+                       ? info.guessing.max_tries - info.guessing.counter
+                       : 0;
+        if (left > 0)
+                refusal_detail(why,
+                               "the TPM takes %u more wrong one%s before it locks itself for a "
+                               "while",
+                               left, left == 1 ? "" : "s");
+        else
+                refusal_detail(why,
+                               "the TPM has locked itself: it takes no PIN, and forgets one wrong "
+                               "one in %u s",
+                               info.guessing.interval);
 }
 
 /* Where the counter isn't what it was, the TPM can't tell whether it's for that version that it's

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/archive.h"
+#include "agent/audit.h"
 #include "agent/disk.h"
 #include "agent/ek.h"
 #include "agent/kek-policy.h"
@@ -206,25 +208,31 @@ int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct re
         return r == OUTCOME_DONE ? op_kek_check_tpm(c, &k->kek, why, err) : r;
 }
 
-int op_kek_new(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
-               struct error *err) {
-        _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
-        char folder[300];
-        int r;
+static int make_and_record(struct context *c, struct op_kek *k, uint32_t version,
+                           struct refusal *why, struct error *err) {
+        _cleanup_(freep) struct kek_record *record = NULL;
+        int r = archive_record(c, k->name, &record, why, err);
 
-        if (!record)
-                return error_nomem(err);
+        if (r != OUTCOME_DONE)
+                return r;
         r = op_kek_make(c, k, version, why, err);
         if (r != OUTCOME_DONE)
                 return r;
         k->is_new = true;
-        (void) snprintf(record->name, sizeof(record->name), "%s", k->name);
         (void) snprintf(record->policy, sizeof(record->policy), "%s", k->policy->name);
-        record->has_current = true;
-        record->current = k->kek;
-        time_text(record->current_created);
-        context_store(c, folder);
-        return store_write(folder, record, err);
+        return archive_begin(c, record, &(struct archive_key){ &k->kek, k->key }, why, err);
+}
+
+int op_kek_new(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
+               struct error *err) {
+        const struct audit_event e = { .event = "kek-new",
+                                       .subject = k->name,
+                                       .result = "begin",
+                                       .fact = { { "version", NULL, version },
+                                                 { "policy", k->policy->name, 0 } } };
+        int r = audit(c, &e, err);
+
+        return r < 0 ? r : audit_result(c, e, make_and_record(c, k, version, why, err), err);
 }
 
 /* What becomes of a counter's verdict where the counter has to be there. */

@@ -5,6 +5,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/archive.h"
+#include "agent/audit.h"
+#include "agent/due.h"
 #include "agent/kek-policy.h"
 #include "agent/rotate-run.h"
 
@@ -195,7 +198,7 @@ static int open_all_live(struct rotation *r, bool all) {
 
 static void hold(struct rotation *r, const char *words) {
         r->held = true;
-        (void) snprintf(r->ret->held, sizeof(r->ret->held), "%s", words);
+        (void) snprintf(r->ret->kept, sizeof(r->ret->kept), "%s", words);
 }
 
 static bool makes_new(enum rotate_mode mode) {
@@ -292,8 +295,8 @@ static void end(struct rotation *r, enum rotation_state state, enum rotation_eff
                 ret->end = ROTATED_ABORTED;
         else
                 ret->end = state == ROTATION_IDLE ? ROTATED_NOTHING : ROTATED_STAGED;
-        if (ret->end == ROTATED_STAGED && !ret->held[0])
-                (void) snprintf(ret->held, sizeof(ret->held), "as it was asked for");
+        if (ret->end == ROTATED_STAGED && !ret->kept[0])
+                (void) snprintf(ret->kept, sizeof(ret->kept), "as it was asked for");
         for (size_t i = 0; through && i < ret->count; i++)
                 if (rotate_disk_in_run(&r->disks.disk[i])) {
                         ret->disks[i].what = ROTATED_DONE;
@@ -331,8 +334,10 @@ static int run(struct rotation *r, enum rotation_state state) {
                 if (e != OUTCOME_DONE)
                         return e;
                 /* Every disk dropped out: the store keeps what is staged, the reports say why. */
-                if (!some)
+                if (!some) {
+                        r->ret->end = ROTATED_STUCK;
                         return OUTCOME_DONE;
+                }
                 last = step.effect;
                 state = step.next;
         } while (state != ROTATION_IDLE);
@@ -379,23 +384,62 @@ static double seconds_since(const struct timespec *start) {
                (double) (now.tv_nsec - start->tv_nsec) / 1e9;
 }
 
-#define NOTHING_THERE 2 /* beside outcomes: no disk is here that anything was begun on */
+#define NOTHING_TO_DO 2 /* beside outcomes */
+
+/* A version that waits for a boot is as old as it is: else each time that somebody looks would
+ * replace it. */
+static int check_due(struct rotation *r) {
+        _cleanup_(freep) struct kek_record *waiting = NULL;
+        const struct kek_record *record = r->record;
+        struct due due = { .state = DUE_NOW };
+        int e = 0;
+
+        if (record->has_staged) {
+                waiting = calloc(1, sizeof(*waiting));
+                if (!waiting)
+                        return error_nomem(r->err);
+                waiting->has_current = true;
+                waiting->current = record->staged;
+                (void) snprintf(waiting->name, sizeof(waiting->name), "%s", record->name);
+                (void) snprintf(waiting->current_created, TIME_TEXT, "%s", record->staged_created);
+                record = waiting;
+        }
+        if (record->has_current)
+                e = due_of(r->c, record, &due, r->err);
+        if (e < 0)
+                return e;
+        if (due.state != DUE_NOW) {
+                due_text(&due, r->ret->kept);
+                return NOTHING_TO_DO;
+        }
+        if (!due.attended || r->c->pin_file)
+                return OUTCOME_DONE;
+        refusal_set(r->why, REFUSAL_SECOND_FACTOR,
+                    "KEK %s is due for rotation, which wants its PIN", r->ret->kek);
+        refusal_detail(r->why, "nobody but you can do it: diskseal rotate --kek %s", r->ret->kek);
+        return OUTCOME_REFUSED;
+}
 
 static int look(struct rotation *r) {
         struct op_rotated *ret = r->ret;
         struct named_policy policy;
         int e;
 
-        if ((e = rotate_disks_survey(r->c, ret->kek, ret, &r->disks, r->err)) < 0 ||
-            (e = context_record(r->c, ret->kek, &r->record, r->err)) < 0)
+        e = rotate_disks_survey(r->c, ret->kek, ret, &r->disks, r->err);
+        if (e < 0)
+                return e;
+        e = archive_record(r->c, ret->kek, &r->record, r->why, r->err);
+        if (e != OUTCOME_DONE)
                 return e;
         e = select_disks(r);
         if (e != OUTCOME_DONE)
                 return e;
         if (!any_in_run(r, r->why))
-                return r->args->mode == ROTATE_FINISH && !any_failed(ret) ? NOTHING_THERE
+                return r->args->mode == ROTATE_FINISH && !any_failed(ret) ? NOTHING_TO_DO
                                                                           : OUTCOME_REFUSED;
         ret->from = r->record->has_current ? r->record->current.version : rotation_newest(r);
+        if (r->args->if_due && (e = check_due(r)) != OUTCOME_DONE)
+                return e;
         e = rotation_policy(r, &policy);
         if (e == OUTCOME_DONE) {
                 ret->policy = policy.policy;
@@ -404,42 +448,87 @@ static int look(struct rotation *r) {
         return e;
 }
 
+static void progress(void *context, size_t finished, size_t of) {
+        const struct rotation *r = context;
+
+        if (r->args->progress && r->disks.count > 0 && r->looked)
+                r->args->progress(r->args->progress_context, r->effect, finished, of);
+}
+
+static int rotate(struct rotation *r) {
+        enum rotation_state state;
+        int e;
+
+        if (!r->c->dry_run && (e = context_lock(r->c, r->err)) < 0)
+                return e;
+        e = look(r);
+        if (e == NOTHING_TO_DO) {
+                *r->why = (struct refusal){ 0 };
+                r->ret->end = ROTATED_NOTHING;
+                return OUTCOME_DONE;
+        }
+        if (e != OUTCOME_DONE)
+                return e;
+        r->looked = true;
+        if (r->c->dry_run) {
+                r->ret->resumed = r->has_target && r->args->mode != ROTATE_STAGE;
+                r->ret->to = r->ret->resumed ? r->target.version : rotation_newest(r) + 1;
+                if (!r->has_target && !makes_new(r->args->mode))
+                        r->ret->end = ROTATED_NOTHING;
+                return OUTCOME_DONE;
+        }
+        e = prepare(r, &state);
+        if (e != OUTCOME_DONE)
+                return e;
+        if (state != ROTATION_IDLE)
+                context_release_tpm(r->c);
+        /* What waits for the next boot can't even be written to one more disk. */
+        if (r->held && !r->target_key) {
+                end(r, state, ROTATION_END);
+                return OUTCOME_DONE;
+        }
+        return run(r, state);
+}
+
+/* How it ended, where anything was announced. */
+static int log_end(struct rotation *r, int outcome) {
+        static const char *const words[] = {
+                [ROTATED_RETIRED] = "done",    [ROTATED_STAGED] = "waits",
+                [ROTATED_ABORTED] = "aborted", [ROTATED_NOTHING] = "nothing",
+                [ROTATED_STUCK] = "fault",
+        };
+        struct audit_event e = { .event = "rotate",
+                                 .subject = r->ret->kek,
+                                 .fact = { { "from", NULL, r->ret->from },
+                                           { "to", NULL, r->ret->to },
+                                           { "counter", NULL, r->ret->counter } } };
+
+        if (r->c->dry_run || r->ret->end == ROTATED_NOTHING)
+                return outcome;
+        if (outcome != OUTCOME_DONE)
+                return audit_result(r->c, e, outcome, r->err);
+        e.result = words[r->ret->end];
+        outcome = audit(r->c, &e, r->err);
+        return outcome < 0 ? outcome : OUTCOME_DONE;
+}
+
 int op_rotate(struct context *c, const struct op_rotate *args, struct op_rotated *ret,
               struct refusal *why, struct error *err) {
         _cleanup_(rotation_done) struct rotation r = {
                 .c = c, .args = args, .ret = ret, .why = why, .err = err
         };
-        enum rotation_state state;
         struct timespec start;
         int e;
 
         (void) clock_gettime(CLOCK_MONOTONIC, &start);
         (void) snprintf(ret->kek, sizeof(ret->kek), "%s", args->kek);
-        if (!c->dry_run && (e = context_lock(c, err)) < 0)
-                return e;
-        e = look(&r);
-        if (e == NOTHING_THERE) {
-                *why = (struct refusal){ 0 };
-                ret->end = ROTATED_NOTHING;
-                return OUTCOME_DONE;
-        }
-        if (e != OUTCOME_DONE)
-                return e;
-        if (c->dry_run) {
-                ret->resumed = r.has_target && args->mode != ROTATE_STAGE;
-                ret->to = ret->resumed ? r.target.version : rotation_newest(&r) + 1;
-                return OUTCOME_DONE;
-        }
-        e = prepare(&r, &state);
-        if (e == OUTCOME_DONE) {
-                if (state != ROTATION_IDLE)
-                        context_release_tpm(c);
-                /* What waits for the next boot can't even be written to one more disk. */
-                if (r.held && !r.target_key)
-                        end(&r, state, ROTATION_END);
-                else
-                        e = run(&r, state);
-        }
+        ret->mode = args->mode;
+        ret->slot = args->slot;
+        r.disks.progress = progress;
+        r.disks.progress_context = &r;
+        e = rotate(&r);
+        if (r.looked)
+                e = log_end(&r, e);
         ret->seconds = seconds_since(&start);
         return e;
 }

@@ -139,15 +139,24 @@ static void keep_entry(struct token *t, int keep) {
         }
 }
 
+static void add_keks(const struct token *t, struct rotate_found *ret) {
+        for (unsigned i = 0; t && i < t->entries && ret->keks < ARRAY_SIZE(ret->kek); i++)
+                ret->kek[ret->keks++] = t->entry[i].kek;
+}
+
 static int look(const struct rotate_job *job, struct rotate_found *ret, struct refusal *why,
                 struct error *err) {
         const struct disk *d = &job->kept->disk;
+        uint32_t ours;
         int r = disk_now(job, why, err);
 
         if (r != OUTCOME_DONE)
                 return r;
-        for (; ret->keks < d->token->entries; ret->keks++)
-                ret->kek[ret->keks] = d->token->entry[ret->keks].kek;
+        add_keks(d->token, ret);
+        add_keks(d->older, ret);
+        ours = 1u << d->token->slot | (d->older ? 1u << d->older->slot : 0);
+        ret->other_way = luks_facts(d->luks)->data_slots & ~ours;
+        ret->slot = d->older || d->pending;
         return OUTCOME_DONE;
 }
 

@@ -32,6 +32,8 @@ struct rotate_job {
 struct rotate_found {
         unsigned keks;
         struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
+        bool other_way;                 /* a keyslot that isn't ours may open the data, too */
+        bool slot;                      /* a rotation of its keyslot was begun: see rotate-slot.h */
 };
 
 /* Each is a worker_fn of a struct rotate_job. */

@@ -13,6 +13,8 @@ struct candidate {
         struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
         const struct kek *live;         /* the one that opened, where it was needed */
         struct secret *live_key;        /* borrowed from the context */
+        bool slot;                      /* gets a new keyslot, too, or has begun to */
+        bool other_way;                 /* another keyslot may open the disk, too */
         bool proven;                    /* in this run, by what the TPM gave back */
         unsigned home;                  /* the worker that has it open; see workers.h */
 };
@@ -20,6 +22,7 @@ struct candidate {
 struct rotate_disks {
         size_t count;
         struct candidate *disk;
+        char state_dir[256]; /* where it's recorded what is pinned */
         /* Set before the survey by whoever wants to know how far a step on the disks is; NULL for
          * nobody. Called in this process, for each disk that a step is done with. */
         void (*progress)(void *context, size_t finished, size_t of);

@@ -16,9 +16,11 @@ struct rotation {
         bool has_target, is_current; /* is_current: it's the store's, of which some disks know
                                       * nothing yet */
         struct kek target;
-        struct secret *target_key; /* borrowed; as the TPM gave it back, unless it's held */
-        bool anew;                 /* the target waits, and is to be replaced by a new one */
-        bool held;                 /* the TPM gives it back at the next boot only */
+        struct secret *target_key;   /* borrowed; as the TPM gave it back, unless it's held */
+        bool anew;                   /* the target waits, and is to be replaced by a new one */
+        bool looked;                 /* what stands there is known, and something may be done */
+        enum rotation_effect effect; /* that's being done */
+        bool held;                   /* the TPM gives it back at the next boot only */
         struct refusal *why;
         struct error *err;
 };

@@ -163,25 +163,6 @@ static const struct kek *live_of(const struct rotate_job *job) {
         return job->has_live ? &job->live : NULL;
 }
 
-int rotate_slot_look(const void *arg, struct secret *const key[WORKER_KEYS_MAX], void *result,
-                     struct refusal *why, struct error *err) {
-        _cleanup_(work_done) struct work w = { .job = arg, .why = why, .err = err };
-        struct rotate_found *found = result;
-        const struct token *token[2];
-        int r = find(&w);
-
-        (void) key;
-        if (r != OUTCOME_DONE)
-                return r;
-        token[0] = w.disk.token;
-        token[1] = w.disk.older;
-        for (unsigned t = 0; t < ARRAY_SIZE(token); t++)
-                for (unsigned i = 0; token[t] && i < token[t]->entries; i++)
-                        if (found->keks < ARRAY_SIZE(found->kek))
-                                found->kek[found->keks++] = token[t]->entry[i].kek;
-        return OUTCOME_DONE;
-}
-
 /* --- stage --- */
 
 /* Alone in its token: one that stands beside another was put there by a rotation of depth "kek". */

@@ -18,9 +18,6 @@ struct rotate_slot_job {
         char state_dir[256];    /* where it's recorded what is pinned; empty: nowhere */
 };
 
-/* Keys: none. Result: a struct rotate_found, with what both tokens have. */
-int rotate_slot_look(const void *job, struct secret *const key[WORKER_KEYS_MAX], void *result,
-                     struct refusal *why, struct error *err);
 /* Keys: the live KEK (where there's one: also for a disk that has the target already), the target.
  * Changes 1 to 3. What an earlier run left is taken up where it was for this target, and removed,
  * once the live KEK has opened the disk, where it was for another. Refused before the first write
