@@ -227,8 +227,13 @@ int rotate_slot_stage(const void *arg, struct secret *const key[WORKER_KEYS_MAX]
         (void) result;
         if (r != OUTCOME_DONE)
                 return r;
-        if (is_staged(&w))
-                return open_by(&w, &job->target, key[1]);
+        if (is_staged(&w)) {
+                r = open_by(&w, &job->target, key[1]);
+                if (r != OUTCOME_REFUSED || !job->live.version || !w.disk.older)
+                        return r;
+                /* An abort that was cut off left a token whose keyslot opens no more. */
+                *why = (struct refusal){ 0 };
+        }
         if ((r = open_by(&w, live_of(job), key[0])) != OUTCOME_DONE ||
             (r = next_epoch(&w, &what.epoch)) < 0 || (r = remember(&w)) < 0)
                 return r;

@@ -434,6 +434,18 @@ static void test_a_dead_new_slot_is_passed_over_and_removed(void **state) {
         settled(f, 1);
 }
 
+static void test_a_dead_new_slot_is_staged_anew(void **state) {
+        struct fixture *f = *state;
+
+        run(f, rotate_slot_stage);
+        wipe_area(f, NEW_SLOT);
+        f->job.disk.live.version = 0; /* nothing else opens the disk, for all that's known */
+        refuses(f, rotate_slot_stage, OUTCOME_REFUSED, REFUSAL_WRONG_KEY);
+        f->job.disk.live = f->kek[1];
+        run(f, rotate_slot_stage);
+        staged(f, 1, 2);
+}
+
 static void test_an_aborted_token_without_its_slot_is_removed(void **state) {
         struct fixture *f = *state;
 
@@ -623,6 +635,7 @@ int main(void) {
                 TEST(test_a_slot_that_was_reused_is_not_the_old_tokens),
                 TEST(test_a_dead_old_slot_is_removed),
                 TEST(test_a_dead_new_slot_is_passed_over_and_removed),
+                TEST(test_a_dead_new_slot_is_staged_anew),
                 TEST(test_an_aborted_token_without_its_slot_is_removed),
                 TEST(test_what_is_staged_is_replaced_and_the_live_one_never),
                 TEST(test_what_depth_kek_staged_is_no_new_slot),
