@@ -156,17 +156,6 @@ int cli_kek_show(struct cli *cli) {
 
 /* --- forget --- */
 
-static void list_versions(const struct op_forgotten *f, char ret[200]) {
-        size_t used = 0, i = 0;
-
-        ret[0] = '\0';
-        for (; i < f->count && used < 160; i++)
-                used += (size_t) snprintf(ret + used, 200 - used, "%sv%u", used ? " " : "",
-                                          f->version[i]);
-        if (i < f->count)
-                (void) snprintf(ret + used, 200 - used, " and %zu more", f->count - i);
-}
-
 static void say_disks(FILE *to, const struct op_forgotten *f) {
         for (size_t i = 0; i < f->disks; i++)
                 fprintf(to, "  ! %s may need one of them; %s\n", f->disk[i].name,
@@ -177,13 +166,13 @@ static void say_disks(FILE *to, const struct op_forgotten *f) {
 /* Asks on the terminal, never on a pipe. */
 static bool agree(const struct op_forgotten *f, void *user) {
         const struct cli *cli = user;
-        char versions[200], answer[8] = "";
+        char versions[OP_VERSIONS_TEXT], answer[8] = "";
 
         if (cli_value(cli, "yes"))
                 return true;
         if (!isatty(STDIN_FILENO))
                 return false;
-        list_versions(f, versions);
+        op_forgotten_text(f, versions);
         fprintf(stderr, "Nothing that is sealed to %s of KEK %s opens here any more.\n", versions,
                 cli->arg[1]);
         say_disks(stderr, f);
@@ -233,7 +222,7 @@ int cli_kek_forget(struct cli *cli) {
                                   .user = cli };
         struct refusal why = { 0 };
         struct error err = { 0 };
-        char versions[200];
+        char versions[OP_VERSIONS_TEXT];
         int r, status = EXIT_DONE;
 
         if (!read_version(cli, "version", &args.version) ||
@@ -250,7 +239,7 @@ int cli_kek_forget(struct cli *cli) {
                 cli_say(cli, "  nothing to forget: the archive of KEK %s has no such version",
                         args.kek);
         else {
-                list_versions(f, versions);
+                op_forgotten_text(f, versions);
                 cli_say(cli, "  KEK %s: %s %s", args.kek, versions,
                         cli->dry_run ? "would be forgotten" : "forgotten");
                 if (!cli->quiet)

@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "agent/archive.h"
+#include "agent/audit.h"
 #include "agent/mirror.h"
 #include "base/cms.h"
 #include "base/crypto.h"
+#include "base/hex.h"
 
 /* --- show --- */
 
@@ -192,12 +194,40 @@ static int select_disks(struct context *c, const struct op_forget *args, struct 
         return needed ? OUTCOME_REFUSED : OUTCOME_DONE;
 }
 
+void op_forgotten_text(const struct op_forgotten *f, char ret[OP_VERSIONS_TEXT]) {
+        size_t used = 0, i = 0;
+
+        ret[0] = '\0';
+        for (; i < f->count && used < OP_VERSIONS_TEXT - 40; i++)
+                used += (size_t) snprintf(ret + used, OP_VERSIONS_TEXT - used, "%sv%u",
+                                          used ? " " : "", f->version[i]);
+        if (i < f->count)
+                (void) snprintf(ret + used, OP_VERSIONS_TEXT - used, " and %zu more", f->count - i);
+}
+
+static int forget_logged(struct context *c, struct kek_record *record, const struct op_forgotten *f,
+                         struct refusal *why, struct error *err) {
+        const struct archive_versions versions = { f->count, f->version };
+        char text[OP_VERSIONS_TEXT];
+        const struct audit_event e = { .event = "kek-forget",
+                                       .subject = record->name,
+                                       .result = "begin",
+                                       .fact = { { "versions", text, 0 } } };
+        size_t dropped;
+        int r;
+
+        op_forgotten_text(f, text);
+        r = audit(c, &e, err);
+        if (r < 0)
+                return r;
+        r = archive_forget(c, record, &versions, &dropped, why, err);
+        return audit_result(c, e, r, err);
+}
+
 int op_kek_forget(struct context *c, const struct op_forget *args, struct op_forgotten *ret,
                   struct refusal *why, struct error *err) {
         _cleanup_(freep) struct kek_record *record = NULL;
-        struct archive_versions versions;
         struct secret *key;
-        size_t dropped;
         int r;
 
         if (!name_valid(args->kek))
@@ -225,8 +255,7 @@ int op_kek_forget(struct context *c, const struct op_forget *args, struct op_for
         if (args->agree && !args->agree(ret, args->user))
                 return refusal_set(why, REFUSAL_UNCONFIRMED,
                                    "nothing of KEK %s was forgotten: not confirmed", args->kek);
-        versions = (struct archive_versions){ ret->count, ret->version };
-        return archive_forget(c, record, &versions, &dropped, why, err);
+        return forget_logged(c, record, ret, why, err);
 }
 
 /* --- export --- */
@@ -341,6 +370,22 @@ static void recipients_done(struct recipients *r) {
                 certificate_free(r->cert[--r->count]);
 }
 
+/* Before anybody has them. */
+static int log_export(const struct context *c, const char *kek, const struct certificate *to,
+                      size_t keys, struct error *err) {
+        uint8_t sum[SHA256_SIZE];
+        char fingerprint[2 * SHA256_SIZE + 1];
+        const struct audit_event e = { .event = "kek-export",
+                                       .subject = kek,
+                                       .result = "begin",
+                                       .fact = { { "keys", NULL, keys },
+                                                 { "certificate", fingerprint, 0 } } };
+
+        certificate_fingerprint(to, sum);
+        hex_encode(sum, sizeof(sum), fingerprint);
+        return audit(c, &e, err);
+}
+
 int op_kek_export(struct context *c, const struct op_export *args, struct op_exported *ret,
                   struct refusal *why, struct error *err) {
         _cleanup_(recipients_done) struct recipients to = { 0 };
@@ -372,7 +417,9 @@ int op_kek_export(struct context *c, const struct op_export *args, struct op_exp
         if (ret->keys == 0)
                 return refusal_set(why, REFUSAL_NO_VERSION, "nothing here opens KEK %s v%u",
                                    args->kek, args->version);
-        r = cms_encrypt_text(to.cert, to.count, plain, &ret->cms, &ret->size, err);
+        r = c->dry_run ? 0 : log_export(c, args->kek, to.cert[0], ret->keys, err);
+        if (r == 0)
+                r = cms_encrypt_text(to.cert, to.count, plain, &ret->cms, &ret->size, err);
         return r < 0 ? r : OUTCOME_DONE;
 }
 

@@ -49,6 +49,10 @@ struct op_forgotten {
 };
 void op_forgotten_done(struct op_forgotten *f);
 
+#define OP_VERSIONS_TEXT 128
+/* "v1 v2 and 3 more" */
+void op_forgotten_text(const struct op_forgotten *f, char ret[OP_VERSIONS_TEXT]);
+
 struct op_forget {
         const char *kek;
         uint32_t version, before; /* one of these, or all; 0: not said */
