@@ -28,7 +28,8 @@ static void work_done(struct work *w) {
 
 static int find(struct work *w) {
         const struct rotate_job *job = &w->job->disk;
-        const struct luks_source from = { job->at.device, job->at.header[0] ? job->at.header : NULL };
+        const struct luks_source from = { job->at.device,
+                                          job->at.header[0] ? job->at.header : NULL };
         int r = disk_load_enrolled(&from, &w->disk, w->why, w->err);
 
         if (r != OUTCOME_DONE)
