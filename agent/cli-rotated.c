@@ -206,7 +206,7 @@ int cli_print_rotated(const struct cli *cli, const struct op_rotated *r) {
         int e;
 
         if (cli->json) {
-                e = cli_print_json(as_json(cli, r));
+                e = cli_print_json_line(as_json(cli, r));
                 return e == EXIT_DONE ? status_of(r) : e;
         }
         if (cli->dry_run) {

@@ -78,17 +78,25 @@ void cli_say(const struct cli *cli, const char *fmt, ...) {
         putchar('\n');
 }
 
-int cli_print_json(struct json *json) {
+static int print_json(struct json *json, bool pretty) {
         _cleanup_(json_freep) struct json *owned = json;
         _cleanup_(freep) char *text = NULL;
         struct error err = { 0 };
 
-        if (!owned || json_text(owned, true, &text, &err) < 0) {
+        if (!owned || json_text(owned, pretty, &text, &err) < 0) {
                 fprintf(stderr, "diskseal: out of memory\n");
                 return EXIT_FAULT;
         }
         printf("%s\n", text);
         return EXIT_DONE;
+}
+
+int cli_print_json(struct json *json) {
+        return print_json(json, true);
+}
+
+int cli_print_json_line(struct json *json) {
+        return print_json(json, false);
 }
 
 int cli_usage(const struct cli *cli, const char *fmt, ...) {

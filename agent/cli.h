@@ -123,6 +123,8 @@ int cli_usage(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
 void cli_say(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
 /* Prints @json, which it frees. NULL: out of memory. Return: an exit status. */
 int cli_print_json(struct json *json);
+/* The same on one line: where others stand before or behind it. */
+int cli_print_json_line(struct json *json);
 
 /* What became of a rotation. Return: an exit status. */
 int cli_print_rotated(const struct cli *cli, const struct op_rotated *r);
