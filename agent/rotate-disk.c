@@ -34,20 +34,21 @@ struct rotate_kept *rotate_kept_at(struct rotate_kept *k, size_t i) {
 
 static int open_disk(const struct rotate_job *job, struct disk *ret, struct refusal *why,
                      struct error *err) {
-        const struct luks_source from = { job->device, job->header[0] ? job->header : NULL };
+        const struct luks_source from = { job->at.device,
+                                          job->at.header[0] ? job->at.header : NULL };
         int r = disk_load_enrolled(&from, ret, why, err);
 
         if (r != OUTCOME_DONE)
                 return r;
-        if (strcmp(luks_facts(ret->luks)->uuid, job->uuid) != 0)
+        if (strcmp(luks_facts(ret->luks)->uuid, job->at.uuid) != 0)
                 return refusal_set(why, REFUSAL_UNKNOWN_DISK, "%s holds another disk than %s",
-                                   job->device, job->name);
+                                   job->at.device, job->at.name);
         return OUTCOME_DONE;
 }
 
 /* The disk as it was kept, if that's what stands there still; else opened anew. */
 static int disk_now(const struct rotate_job *job, struct refusal *why, struct error *err) {
-        struct rotate_kept *k = job->kept;
+        struct rotate_kept *k = job->at.kept;
         struct luks_reason reason = { 0 };
 
         if (k->disk.luks) {
@@ -146,7 +147,7 @@ static void add_keks(const struct token *t, struct rotate_found *ret) {
 
 static int look(const struct rotate_job *job, struct rotate_found *ret, struct refusal *why,
                 struct error *err) {
-        const struct disk *d = &job->kept->disk;
+        const struct disk *d = &job->at.kept->disk;
         uint32_t ours;
         int r = disk_now(job, why, err);
 
@@ -157,6 +158,7 @@ static int look(const struct rotate_job *job, struct rotate_found *ret, struct r
         ours = 1u << d->token->slot | (d->older ? 1u << d->older->slot : 0);
         ret->other_way = luks_facts(d->luks)->data_slots & ~ours;
         ret->slot = d->older || d->pending;
+        luks_rest(d->luks);
         return OUTCOME_DONE;
 }
 
@@ -170,30 +172,30 @@ static int stage(const struct rotate_job *job, struct secret *const key[WORKER_K
         r = disk_now(job, why, err);
         if (r != OUTCOME_DONE)
                 return r;
-        t = job->kept->disk.token;
+        t = job->at.kept->disk.token;
         if (token_find(t, &job->target) >= 0)
-                return secret_by_target(&job->kept->disk, job, key[1], why, err);
+                return secret_by_target(&job->at.kept->disk, job, key[1], why, err);
 
-        live = job->has_live ? token_find(t, &job->live) : -1;
+        live = job->live.version ? token_find(t, &job->live) : -1;
         if (live < 0)
                 return error_set(err, -EAGAIN, "%s: its token changed meanwhile", t->name);
-        r = disk_secret(&job->kept->disk, &t->entry[live], key[0], &secret, why, err);
+        r = disk_secret(&job->at.kept->disk, &t->entry[live], key[0], &secret, why, err);
         if (r != OUTCOME_DONE)
                 return r;
-        r = token_wrap(t, job->uuid, key[1], secret, &fresh, err);
+        r = token_wrap(t, job->at.uuid, key[1], secret, &fresh, err);
         if (r < 0)
                 return r;
         /* Beside the new one stays the one that was just shown to open the disk, and no other. */
         keep_entry(t, live);
         token_push(t, &fresh, 1);
-        return write_token(job->kept, job, key[1], why, err);
+        return write_token(job->at.kept, job, key[1], why, err);
 }
 
 static int prove(const struct rotate_job *job, struct secret *target_key, struct refusal *why,
                  struct error *err) {
         int r = disk_now(job, why, err);
 
-        return r == OUTCOME_DONE ? secret_by_target(&job->kept->disk, job, target_key, why, err)
+        return r == OUTCOME_DONE ? secret_by_target(&job->at.kept->disk, job, target_key, why, err)
                                  : r;
 }
 
@@ -204,17 +206,17 @@ static int retire(const struct rotate_job *job, struct secret *target_key, struc
 
         if (r != OUTCOME_DONE)
                 return r;
-        t = job->kept->disk.token;
+        t = job->at.kept->disk.token;
         if (t->entries == 1)
                 return OUTCOME_DONE;
         keep_entry(t, token_find(t, &job->target));
-        return write_token(job->kept, job, target_key, why, err);
+        return write_token(job->at.kept, job, target_key, why, err);
 }
 
 /* Whatever went wrong with what was kept, the next step begins with the disk itself. */
 static int ended(const struct rotate_job *job, int r) {
         if (r != OUTCOME_DONE)
-                forget(job->kept);
+                forget(job->at.kept);
         return r;
 }
 

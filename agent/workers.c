@@ -98,17 +98,26 @@ static void work(const struct workers *p, void *result, struct answer *ret) {
                 key[i] = secret_free(key[i]);
 }
 
+/* Zeros at the end of a result aren't sent: where it goes there are some already. */
+static size_t filled(const uint8_t *result, size_t size) {
+        while (size > 0 && result[size - 1] == 0)
+                size--;
+        return size;
+}
+
 static bool serve(const struct workers *p, int fd, void *result) {
         struct iovec in[] = { { order_of(p), sizeof(struct order) },
                               { p->message, p->message_size } };
         struct answer a = { 0 };
         struct iovec out[] = { { &a, sizeof(a) }, { result, 0 } };
+        size_t size;
 
         if (recvmsg(fd, &(struct msghdr){ .msg_iov = in, .msg_iovlen = 2 }, 0) <
             (ssize_t) sizeof(struct order))
                 return false;
-        out[1].iov_len = order_of(p)->result_size;
+        size = order_of(p)->result_size;
         work(p, result, &a);
+        out[1].iov_len = filled(result, size);
         return sendmsg(fd, &(struct msghdr){ .msg_iov = out, .msg_iovlen = 2 }, MSG_NOSIGNAL) > 0;
 }
 
@@ -170,10 +179,15 @@ static void give_up(struct worker *w) {
 
 static int hand_over(struct workers *p, struct worker *w, struct worker_job *job) {
         struct order *o = order_of(p);
-        struct iovec out[] = { { o, sizeof(*o) }, { (void *) job->arg, job->arg_size } };
+        struct iovec out[1 + WORKER_PARTS] = { { o, sizeof(*o) } };
+        size_t size = 0;
         ssize_t n;
 
-        assert(job->arg_size <= p->message_size && job->result_size <= p->message_size);
+        for (unsigned i = 0; i < WORKER_PARTS; i++) {
+                out[1 + i] = job->arg[i];
+                size += job->arg[i].iov_len;
+        }
+        assert(size <= p->message_size && job->result_size <= p->message_size);
         o->fn = p->how->fn;
         o->result_size = job->result_size;
         for (unsigned i = 0; i < WORKER_KEYS_MAX; i++) {
@@ -184,7 +198,8 @@ static int hand_over(struct workers *p, struct worker *w, struct worker_job *job
                 if (key)
                         memcpy(o->key[i], secret_data(key), o->size[i]);
         }
-        n = sendmsg(w->fd, &(struct msghdr){ .msg_iov = out, .msg_iovlen = 2 }, MSG_NOSIGNAL);
+        n = sendmsg(w->fd, &(struct msghdr){ .msg_iov = out, .msg_iovlen = ARRAY_SIZE(out) },
+                    MSG_NOSIGNAL);
         explicit_bzero(o, sizeof(*o));
         if (n < 0)
                 return -errno;
@@ -207,10 +222,9 @@ static void collect(struct workers *p, struct worker *w) {
         struct worker_job *job = w->job;
         struct answer a = { 0 };
         struct iovec in[] = { { &a, sizeof(a) }, { job->result, job->result_size } };
-        size_t whole = sizeof(a) + job->result_size;
 
-        if (recvmsg(w->fd, &(struct msghdr){ .msg_iov = in, .msg_iovlen = 2 }, 0) ==
-            (ssize_t) whole) {
+        if (recvmsg(w->fd, &(struct msghdr){ .msg_iov = in, .msg_iovlen = 2 }, 0) >=
+            (ssize_t) sizeof(a)) {
                 job->outcome = a.outcome;
                 job->refusal = a.refusal;
                 job->error = a.error;

@@ -14,10 +14,6 @@
 
 #include "base/openssl.h"
 
-static void kdf_freep(EVP_KDF **k) {
-        EVP_KDF_free(*k);
-}
-
 static void kdf_ctx_freep(EVP_KDF_CTX **c) {
         EVP_KDF_CTX_free(*c); /* cleanses its copy of the key */
 }
@@ -43,7 +39,12 @@ int crypto_random_secret(size_t size, struct secret **ret, struct error *err) {
 }
 
 int crypto_sha256(const void *data, size_t size, uint8_t ret[SHA256_SIZE], struct error *err) {
-        if (!EVP_Q_digest(NULL, "SHA256", NULL, data, size, ret, NULL))
+        /* Looked up once: to find it costs more than to hash a page. It lasts as long as we do. */
+        static EVP_MD *sha256;
+
+        if (!sha256)
+                sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+        if (!sha256 || EVP_Digest(data, size, ret, NULL, sha256, NULL) != 1)
                 return error_openssl(err, "SHA-256");
         return 0;
 }
@@ -93,7 +94,7 @@ int crypto_hmac(struct secret *key, const void *data, size_t size, uint8_t ret[S
 
 int crypto_hkdf_salted(struct secret *key, struct secret *salt, const void *info, size_t info_size,
                        struct secret **ret, struct error *err) {
-        _cleanup_(kdf_freep) EVP_KDF *kdf = NULL;
+        static EVP_KDF *kdf; /* looked up once, as SHA-256 */
         _cleanup_(kdf_ctx_freep) EVP_KDF_CTX *ctx = NULL;
         _cleanup_(secret_freep) struct secret *out = NULL;
         char digest[] = "SHA256";
@@ -110,7 +111,8 @@ int crypto_hkdf_salted(struct secret *key, struct secret *salt, const void *info
         if (salt)
                 params[3] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT,
                                                               secret_data(salt), secret_size(salt));
-        kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+        if (!kdf)
+                kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
         if (kdf)
                 ctx = EVP_KDF_CTX_new(kdf);
         if (!ctx)
@@ -189,6 +191,20 @@ int crypto_open(struct secret *key, const void *aad, size_t aad_size, const stru
         if (box->size > sizeof(box->text))
                 return error_set(err, -EINVAL, "AES-256-GCM: sizes out of range");
         return crypto_open_text(key, &in, ret, err);
+}
+
+void crypto_set_up(void) {
+        _cleanup_(secret_freep) struct secret *key = NULL, *derived = NULL;
+        struct gcm_box box;
+        uint8_t sum[SHA256_SIZE];
+        struct error ignored = { 0 };
+
+        if (crypto_sha256("", 0, sum, &ignored) < 0 ||
+            crypto_random_secret(32, &key, &ignored) < 0 ||
+            crypto_hkdf(key, "", 0, &derived, &ignored) < 0 ||
+            crypto_hmac(derived, "", 0, sum, &ignored) < 0 ||
+            crypto_seal(key, "", 0, derived, &box, &ignored) < 0)
+                return;
 }
 
 bool crypto_equal(const void *a, const void *b, size_t size) {

@@ -18,6 +18,10 @@
 #define GCM_IV_SIZE 12
 #define GCM_TAG_SIZE 16
 
+/* What OpenSSL sets up when something is used for the first time: for who is about to fork, so that
+ * each child has it already. What fails here fails again, and is told, when it's needed. */
+void crypto_set_up(void);
+
 int crypto_random(void *buf, size_t size, struct error *err) _warn_unused_;
 
 /* A new secret of @size random bytes. Return: 0; -EIO; or what secret_new() says. */

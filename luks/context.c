@@ -66,6 +66,16 @@ int lib_load(int fd, struct lib **ret, struct error *err) {
         return r < 0 ? lib_fault(*ret, r, "load the header", err) : 0;
 }
 
+void luks_set_up(void) {
+        _cleanup_(lib_freep) struct lib *c = calloc(1, sizeof(*c));
+        struct error ignored = { 0 };
+
+        set_up_process();
+        /* To choose a key derivation is the first thing for which it starts its cryptography. */
+        if (!c || crypt_init(&c->cd, NULL) < 0 || lib_set_pbkdf(c, LUKS_SLOT_OURS, &ignored) < 0)
+                return;
+}
+
 struct lib *lib_free(struct lib *c) {
         if (c) {
                 crypt_free(c->cd); /* wipes what keys it holds */

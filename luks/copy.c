@@ -53,19 +53,21 @@ struct head {
         size_t front_size;
 };
 
-static void head_done(struct head *h) {
-        free(h->front);
-}
-
+/* One buffer for the whole process, which libcryptsetup keeps from having threads: as many pages
+ * as this, touched for the first time for each header that is read, cost more than the reading. */
 static int read_front(const struct device *d, struct head *ret, struct error *err) {
+        static uint8_t *front;
+
         ret->disk = d;
         ret->front_size = d->size < FRONT ? d->size & ~(size_t) (HDR_BINARY - 1) : FRONT;
         if (ret->front_size == 0)
                 return 0;
-        ret->front = device_buffer(ret->front_size);
-        if (!ret->front)
+        if (!front)
+                front = device_buffer(FRONT);
+        if (!front)
                 return error_nomem(err);
-        return device_read(d, 0, ret->front, ret->front_size, err);
+        ret->front = front;
+        return device_read(d, 0, front, ret->front_size, err);
 }
 
 static uint64_t big_endian(const uint8_t *p, unsigned bytes) {
@@ -354,7 +356,7 @@ static int describe(const struct copy c[2], struct copies *ret, struct error *er
 static int read_copies(const struct device *d, bool to_keep, struct copies *ret,
                        struct luks_reason *why, struct error *err) {
         _cleanup_(copies_done) struct copies made = { .mem_fd = -1 };
-        _cleanup_(head_done) struct head h = { 0 };
+        struct head h = { 0 };
         struct copy c[2] = { 0 };
         int r;
 

@@ -107,7 +107,7 @@ struct copies {
         /* Of the copy that counts: */
         uint64_t seqid;
         uint8_t binary[COPY_FIELDS];
-        char *text; /* its JSON as it stands there, up to the first NUL */
+        char *text; /* its JSON as it stands there, up to the first NUL; until it was compared */
 };
 
 /* Return: LUKS_OK; LUKS_NONE, LUKS_REFUSED; or a fault. */
@@ -201,9 +201,9 @@ int luks_judge(struct luks *l, struct luks_reason *why, struct error *err) _warn
  * where it's refused. */
 int luks_start(const struct luks_source *from, struct luks **ret, struct luks_reason *why,
                struct error *err) _warn_unused_;
-/* A header that was read back after a change has no memfd and no context of its own until a keyslot
- * of it is opened. Makes both, and fails where the disk says something else by now. Return: 0; or a
- * fault. */
+/* A header that was read back after a change, or rests, has no memfd and no context of its own
+ * until a keyslot of it is opened. Makes both, and fails where the disk says something else by now.
+ * Return: 0; or a fault. */
 int luks_lib(struct luks *l, struct error *err) _warn_unused_;
 /* The source that @l was opened from, borrowed from it. */
 struct luks_source source_of(const struct luks *l);

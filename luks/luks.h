@@ -15,6 +15,9 @@
  * A LUKS2 header isn't authenticated, so it's hostile until proven: it's copied once into memory,
  * checked there as libcryptsetup understood it, and opened from that same copy. Specification:
  * LUKS2 On-Disk Format 1.1. One `struct luks` and its edits belong to one thread. */
+/* What libcryptsetup sets up once in each process, as crypto_set_up(). */
+void luks_set_up(void);
+
 struct luks;      /* the private copy of one disk's header */
 struct luks_edit; /* a context on the disk itself, for changes to the header that was checked */
 
@@ -78,6 +81,9 @@ int luks_open(const struct luks_source *from, struct luks **ret, struct luks_rea
               struct error *err) _warn_unused_;
 struct luks *luks_close(struct luks *l);
 DEFINE_CLEANUP(struct luks *, luks_close);
+/* Gives the memory back that only opening a keyslot needs, for who keeps a header for a while. It's
+ * read again if one is opened, and must be the same, byte for byte. */
+void luks_rest(struct luks *l);
 
 const struct luks_facts *luks_facts(const struct luks *l);
 

@@ -82,6 +82,7 @@ int text_check(struct luks *l, struct luks_reason *why, struct error *err) {
                                    "found JSON in another form than libcryptsetup writes it, "
                                    "expected what it has understood");
         l->text_size = strlen(text);
+        free(TAKE(l->copies.text));
         return LUKS_OK;
 }
 
@@ -284,6 +285,13 @@ int luks_lib(struct luks *l, struct error *err) {
                 return error_prefix(err, "header of %.100s", l->facts.device);
         }
         return 0;
+}
+
+void luks_rest(struct luks *l) {
+        if (l->areas || l->copies.degraded)
+                return;
+        l->lib = lib_free(l->lib);
+        close_fdp(&l->copies.mem_fd);
 }
 
 const struct luks_facts *luks_facts(const struct luks *l) {

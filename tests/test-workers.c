@@ -16,16 +16,20 @@
 /* What a job does, and what it says. */
 enum kind { FINE, REFUSED, FAULT, DIES, KEYS, HANGS, LARGE };
 
+#define TEXT 20000
+
 struct order {
         enum kind kind;
         unsigned number;
-        char text[20000];
+        char text[TEXT];
 };
+
+#define AT_TEXT offsetof(struct order, text)
 
 struct made {
         pid_t pid;
         unsigned number, seen; /* how many jobs this process had before */
-        char text[20000];
+        char text[TEXT];
 };
 
 static int check_keys(struct secret *const key[WORKER_KEYS_MAX]) {
@@ -89,8 +93,9 @@ static void begin(struct many *m) {
         for (unsigned i = 0; i < JOBS; i++) {
                 m->order[i].number = i;
                 m->job[i] = (struct worker_job){ .subject = "disk7",
-                                                 .arg = &m->order[i],
-                                                 .arg_size = sizeof(m->order[i]),
+                                                 .arg = { { &m->order[i], AT_TEXT },
+                                                          { m->order[i].text, 1 },
+                                                          { m->order[i].text + 1, TEXT - 1 } },
                                                  .result = &m->made[i],
                                                  .result_size = sizeof(m->made[i]),
                                                  .home = &m->home[i] };
@@ -231,8 +236,7 @@ static void test_a_worker_holds_no_lock_of_its_parent(void **unused) {
         struct order order = { .kind = FINE };
         struct made made;
         struct worker_job one = { .subject = "disk7",
-                                  .arg = &order,
-                                  .arg_size = sizeof(order),
+                                  .arg = { { &order, sizeof(order) } },
                                   .result = &made,
                                   .result_size = sizeof(made) };
         volatile sig_atomic_t stop = 0;

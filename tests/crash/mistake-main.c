@@ -62,16 +62,15 @@ static int on_disks(struct rotation *r, worker_fn fn) {
         for (size_t i = 0; i < r->state.count; i++) {
                 struct rotate_job *job = &r->job[i].disk;
 
-                (void) snprintf(job->device, sizeof(job->device), "%s", r->state.disks[i].device);
-                (void) snprintf(job->uuid, sizeof(job->uuid), "%s", r->state.disks[i].uuid);
-                job->has_live = true;
+                (void) snprintf(job->at.device, sizeof(job->at.device), "%s",
+                                r->state.disks[i].device);
+                (void) snprintf(job->at.uuid, sizeof(job->at.uuid), "%s", r->state.disks[i].uuid);
                 job->live = r->record->current;
                 job->target = r->kek.kek;
                 (void) snprintf(r->job[i].state_dir, sizeof(r->job[i].state_dir), "%s",
                                 r->c.state_dir);
                 work[i] = (struct worker_job){ .subject = r->state.disks[i].name,
-                                               .arg = &r->job[i],
-                                               .arg_size = sizeof(r->job[i]),
+                                               .arg = { { &r->job[i], sizeof(r->job[i]) } },
                                                .key = { r->old_key, r->kek.key } };
         }
         e = workers_run(
