@@ -468,9 +468,11 @@ static void test_what_is_staged_is_replaced_and_the_live_one_never(void **state)
 }
 
 static void test_what_depth_kek_staged_is_no_new_slot(void **state) {
+        static struct rotate_kept *kept; /* as in a worker: until it ends */
         struct fixture *f = *state;
 
-        f->job.disk.at.kept = rotate_kept_new(1);
+        kept = rotate_kept_new(1);
+        f->job.disk.at.kept = kept;
         run(f, rotate_stage);
         run(f, rotate_slot_stage);
         {

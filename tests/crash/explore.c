@@ -27,7 +27,7 @@ struct options {
         const char *log, *keys, *write, *state;
         unsigned full, sample, every, moments;
         uint64_t seed;
-        bool early, list;
+        bool early, list, flat;
         char **base;
         unsigned disks;
 };
@@ -160,7 +160,7 @@ static void try_state(struct run *r, const struct choice *c) {
         if (often)
                 for (enum ending how = 0; how < ENDINGS; how++)
                         recover(r, r->state, r->live, how);
-        if (fresh) {
+        if (fresh && !r->o->flat) {
                 nest(r, END_RESUME);
                 put(r, r->state);
                 if (check_applies(s, &r->v, r->live, END_ABORT))
@@ -487,6 +487,7 @@ static int usage(void) {
                 "  --sample N  beyond: so many by chance, and of areas\n"
                 "  --every N   recover each Nth state, and the first of each class; 0: none\n"
                 "  --seed N\n"
+                "  --flat      no cuts inside a recovery\n"
                 "  --list      only count the states, and try none\n"
                 "  --early     a mistake: the counter advances before the first write\n"
                 "  --write DIR --moments N --state STATE  write N moments of the run to DIR\n"
@@ -496,19 +497,13 @@ static int usage(void) {
 
 static bool parse(int argc, char **argv, struct options *o) {
         static const struct option list[] = {
-                { "depth", 1, NULL, 'd' },
-                { "log", 1, NULL, 'l' },
-                { "keys", 1, NULL, 'k' },
-                { "full", 1, NULL, 'f' },
-                { "sample", 1, NULL, 'a' },
-                { "every", 1, NULL, 'e' },
-                { "seed", 1, NULL, 's' },
-                { "early", 0, NULL, 'y' },
-                { "list", 0, NULL, 'i' },
-                { "write", 1, NULL, 'w' },
-                { "moments", 1, NULL, 'm' },
-                { "state", 1, NULL, 't' },
-                { 0 },
+                { "depth", 1, NULL, 'd' },  { "log", 1, NULL, 'l' },
+                { "keys", 1, NULL, 'k' },   { "full", 1, NULL, 'f' },
+                { "sample", 1, NULL, 'a' }, { "every", 1, NULL, 'e' },
+                { "seed", 1, NULL, 's' },   { "early", 0, NULL, 'y' },
+                { "list", 0, NULL, 'i' },   { "flat", 0, NULL, 'x' },
+                { "write", 1, NULL, 'w' },  { "moments", 1, NULL, 'm' },
+                { "state", 1, NULL, 't' },  { 0 },
         };
         int c;
 
@@ -525,6 +520,7 @@ static bool parse(int argc, char **argv, struct options *o) {
                 case 's': o->seed = n; break;
                 case 'y': o->early = true; break;
                 case 'i': o->list = true; break;
+                case 'x': o->flat = true; break;
                 case 'w': o->write = optarg; break;
                 case 'm': o->moments = (unsigned) n; break;
                 case 't': o->state = optarg; break;
