@@ -48,8 +48,8 @@ static const char *end_word(const struct cli *cli, const struct op_rotated *r) {
 static struct json *as_json(const struct cli *cli, const struct op_rotated *r) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *disks = json_new_array();
 
-        if (!disks_json(r, disks) || !json_add_string(o, "result", end_word(cli, r)) ||
-            !json_add_string(o, "kek", r->kek) ||
+        if (!disks_json(r, disks) || !json_add_string(o, "event", "result") ||
+            !json_add_string(o, "result", end_word(cli, r)) || !json_add_string(o, "kek", r->kek) ||
             !json_add_string(o, "depth", r->slot ? "slot" : "kek") ||
             !json_add_uint(o, "from", r->from) || !json_add_uint(o, "to", r->to) ||
             !json_add_bool(o, "resumed", r->resumed) || !cli_add_policy(o, &r->policy) ||
