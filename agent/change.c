@@ -36,6 +36,16 @@ int change_edit(struct change *w) {
         return disk_edit(w->disk.luks, disk_subject(&w->disk), &w->edit, w->why, w->err);
 }
 
+int change_settled(const struct change *w) {
+        if (!w->disk.older)
+                return OUTCOME_DONE;
+        refusal_set(w->why, REFUSAL_CHANGED,
+                    "%s stays as it is: a rotation of its keyslot is staged",
+                    disk_subject(&w->disk));
+        refusal_detail(w->why, "diskseal rotate ends it");
+        return OUTCOME_REFUSED;
+}
+
 int change_record(struct change *w, const struct luks *l, unsigned slot, bool gone) {
         _cleanup_(state_done) struct state s = { 0 };
         struct state_disk *d;

@@ -31,6 +31,10 @@ int change_open(struct change *w) _warn_unused_;
 /* The context on the disk itself. */
 int change_edit(struct change *w) _warn_unused_;
 
+/* Refuses while two keyslots of ours are pinned: a rotation is staged, and a change to one pin
+ * would leave the other keyslot, which may be the one that the next boot needs, refused. */
+int change_settled(const struct change *w) _warn_unused_;
+
 /* Records that keyslot @slot of @l was opened here by a key that isn't ours; where @gone, that it's
  * no more. Does nothing for a disk that isn't recorded. */
 int change_record(struct change *w, const struct luks *l, unsigned slot, bool gone) _warn_unused_;

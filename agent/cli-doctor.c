@@ -65,6 +65,7 @@ const struct cli_verb verb_doctor = {
         .name = "doctor",
         .synopsis = "",
         .summary = "Say what is missing or wrong on this machine, and what to do",
+        .looks = true,
         .options = options,
         .examples = { "diskseal doctor", "diskseal doctor --json" },
         .run = run,

@@ -61,7 +61,8 @@ static struct json *as_json(const struct op_enroll *args, const struct op_enroll
         _cleanup_(json_freep) struct json *o = json_new_object(), *kek = json_new_object();
 
         if (!json_add_string(kek, "name", e->kek) || !json_add_uint(kek, "version", e->version) ||
-            !json_add_bool(kek, "new", e->kek_is_new) || !cli_add_policy(kek, &e->policy) ||
+            !json_add_bool(kek, "new", e->kek_is_new) ||
+            !cli_add_sealing(kek, &e->policy, e->second_factor) ||
             !json_add_string(o, "result", "done") || !json_add_string(o, "name", args->name) ||
             !json_add_string(o, "uuid", e->facts.uuid) ||
             !json_add_string(o, "device", args->device) ||
@@ -91,7 +92,7 @@ static int print_result(const struct cli *cli, const struct op_enroll *args,
                 o = as_json(args, e);
                 return cli_print_json(!adopted || (o && add_other_key(o, e)) ? TAKE(o) : NULL);
         }
-        policy_text(&e->policy, policy);
+        cli_sealing_text(&e->policy, e->second_factor, policy);
         cli_say(cli, "  %s %s %s (UUID %s)", args->name, did, args->device, e->facts.uuid);
         cli_say(cli, "  %s, %u-bit key, %u-byte sectors; keyslot %u", e->facts.cipher,
                 e->facts.key_size * 8, e->facts.sector_size, e->slot);

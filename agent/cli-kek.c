@@ -33,7 +33,7 @@ static struct json *list_json(const struct op_status *s) {
 
                 if (!s->kek[i].has_current)
                         continue;
-                k = cli_kek_json(&s->kek[i]);
+                k = cli_kek_json(&s->kek[i], &s->due[i]);
                 if (!json_append(keks, k) || !add_counter(k, &s->counter[i]) ||
                     !json_add_uint(k, "disks", disks_of(s, s->kek[i].name)))
                         return NULL;
@@ -52,9 +52,9 @@ static void counter_cell(struct table *t, const struct op_counter *c) {
 
 static void list_table(const struct cli *cli, const struct op_status *s) {
         static const char *const heads[] = { "KEK",       "VERSION", "PROVIDER", "CREATED",
-                                             "SEALED TO", "COUNTER", "DISKS" };
+                                             "SEALED TO", "COUNTER", "DISKS",    "ROTATION" };
         _cleanup_(table_freep) struct table *t = table_new(ARRAY_SIZE(heads), heads);
-        char policy[POLICY_TEXT_MAX];
+        char policy[POLICY_TEXT_MAX], due[TIMESPAN_TEXT + 4];
 
         for (size_t i = 0; i < s->keks; i++) {
                 const struct kek_record *k = &s->kek[i];
@@ -73,6 +73,11 @@ static void list_table(const struct cli *cli, const struct op_status *s) {
                 table_cell(t, TONE_PLAIN, "%s", policy);
                 counter_cell(t, &s->counter[i]);
                 table_cell(t, TONE_PLAIN, "%zu", disks_of(s, k->name));
+                due_word(&s->due[i], due);
+                table_cell(t,
+                           s->due[i].state == DUE_NOW || s->due[i].state == DUE_CLOCK ? TONE_WARN
+                                                                                      : TONE_PLAIN,
+                           "%s", due);
         }
         table_print(t, cli);
 }

@@ -44,22 +44,29 @@ bool cli_add_policy(struct json *o, const struct policy *policy) {
                json_add_bool(o, "latch", policy->latch) && json_add_bool(o, "pin", policy->pin);
 }
 
+bool cli_add_sealing(struct json *o, const struct policy *policy, bool second_factor) {
+        return cli_add_policy(o, policy) && json_add_bool(o, "second_factor", second_factor);
+}
+
 bool cli_add_kek_policy(struct json *o, const struct kek *kek) {
         struct policy policy = { 0 };
 
         (void) policy_of_steps(&kek->steps, &policy);
-        return cli_add_policy(o, &policy) &&
-               json_add_bool(o, "second_factor", kek->factor.kind != FACTOR_NONE);
+        return cli_add_sealing(o, &policy, kek->factor.kind != FACTOR_NONE);
+}
+
+void cli_sealing_text(const struct policy *policy, bool second_factor, char ret[POLICY_TEXT_MAX]) {
+        size_t used;
+
+        policy_text(policy, ret);
+        used = strlen(ret);
+        if (second_factor && !policy->pin)
+                (void) snprintf(ret + used, POLICY_TEXT_MAX - used, ", with a second factor");
 }
 
 void cli_kek_text(const struct kek *kek, char ret[POLICY_TEXT_MAX]) {
         struct policy policy = { 0 };
 
-        size_t used;
-
         (void) policy_of_steps(&kek->steps, &policy);
-        policy_text(&policy, ret);
-        used = strlen(ret);
-        if (kek->factor.kind == FACTOR_KEY)
-                (void) snprintf(ret + used, POLICY_TEXT_MAX - used, ", with a second factor");
+        cli_sealing_text(&policy, kek->factor.kind != FACTOR_NONE, ret);
 }

@@ -39,7 +39,7 @@ static struct json *checks_json(const struct op_checks *all) {
 
                 if (!json_append(list, item) || !json_add_string(item, "kek", k->kek) ||
                     !json_add_uint(item, "version", k->version) ||
-                    !cli_add_policy(item, &k->policy) ||
+                    !cli_add_sealing(item, &k->policy, k->second_factor) ||
                     !json_add_string(item, "next_boot", outlook_name(k->outlook)) ||
                     (k->reason[0] && !json_add_string(item, "reason", k->reason)) ||
                     (k->finding && !json_add_string(item, "finding", k->finding)))
@@ -57,7 +57,7 @@ static void print_checks(const struct cli *cli, const struct op_checks *all) {
         for (size_t i = 0; i < all->count; i++) {
                 const struct op_check *k = &all->check[i];
 
-                policy_text(&k->policy, text);
+                cli_sealing_text(&k->policy, k->second_factor, text);
                 table_cell(t, TONE_PLAIN, "%s v%u", k->kek, k->version);
                 table_cell(t, TONE_PLAIN, "%s", text);
                 table_cell(t, tones[k->outlook], "%s", outlook_name(k->outlook));
@@ -73,6 +73,7 @@ static void print_checks(const struct cli *cli, const struct op_checks *all) {
 int cli_policy_check(struct cli *cli) {
         _cleanup_(op_checks_done) struct op_checks all = { 0 };
         struct op_next_boot next;
+        struct refusal why = { 0 };
         struct error err = { 0 };
         int status = EXIT_DONE;
         bool given;
@@ -80,9 +81,10 @@ int cli_policy_check(struct cli *cli) {
 
         if (r >= 0)
                 return r;
-        r = op_policy_check(&cli->context, cli_value(cli, "kek"), given ? &next : NULL, &all, &err);
+        r = op_policy_check(&cli->context, cli_value(cli, "kek"), given ? &next : NULL, &all, &why,
+                            &err);
         if (r != OUTCOME_DONE)
-                return cli_failed(cli, r, NULL, &err);
+                return cli_failed(cli, r, &why, &err);
         for (size_t i = 0; i < all.count; i++)
                 if (all.check[i].outlook != OP_OPENS)
                         status = EXIT_REFUSED;

@@ -31,7 +31,7 @@ static struct json *name_json(const struct op_policy_name *n) {
 
         if (!json_add_string(o, "name", n->name) || !json_add_string(o, "from", n->from) ||
             !(n->damage[0] ? json_add_string(o, "fault", n->damage)
-                           : cli_add_policy(o, &n->policy)))
+                           : cli_add_sealing(o, &n->policy, n->second_factor)))
                 return NULL;
         return TAKE(o);
 }
@@ -50,6 +50,7 @@ static struct json *policies_json(const struct op_policies *all) {
                     !json_add_string(item, "bank", pcr_bank_name(p->sealed.bank)) ||
                     !json_add_bool(item, "latch", p->policy.latch) ||
                     !json_add_bool(item, "pin", p->policy.pin) ||
+                    !json_add_bool(item, "second_factor", p->second_factor) ||
                     !json_add(item, "pcrs", TAKE(pcrs)) || !json_append(list, TAKE(item)))
                         return NULL;
         }
@@ -89,7 +90,7 @@ static void policies_table(const struct cli *cli, const struct op_policies *all)
                         hex_encode(p->sealed.value[n], 8, text);
                         table_cell(t, TONE_PLAIN, "%s…", text);
                         hex_encode(p->now.value[n], 8, text);
-                        table_cell(t, TONE_PLAIN, "%s", known ? text : "-");
+                        table_cell(t, TONE_PLAIN, "%s%s", known ? text : "-", known ? "…" : "");
                         /* Whether another value is as good, its key or its list says. */
                         if (known && !same && strcmp(kind_of(p, n), "literal") != 0)
                                 table_cell(t, TONE_PLAIN, "changed");
@@ -115,7 +116,7 @@ static void names_table(const struct cli *cli, const struct op_policies *all) {
                 if (n->damage[0])
                         table_cell(t, TONE_BAD, "%s", n->damage);
                 else {
-                        policy_text(&n->policy, text);
+                        cli_sealing_text(&n->policy, n->second_factor, text);
                         table_cell(t, TONE_PLAIN, "%s", text);
                 }
                 table_cell(t, TONE_FAINT, "%s", n->from);

@@ -7,7 +7,8 @@ static struct json *as_json(const struct op_reenrolled *e) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *kek = json_new_object();
 
         if (!json_add_string(kek, "name", e->kek) || !json_add_uint(kek, "version", e->version) ||
-            !json_add_bool(kek, "new", e->kek_is_new) || !cli_add_policy(kek, &e->policy) ||
+            !json_add_bool(kek, "new", e->kek_is_new) ||
+            !cli_add_sealing(kek, &e->policy, e->second_factor) ||
             !json_add_string(o, "result", "done") || !json_add_string(o, "name", e->name) ||
             !json_add_string(o, "uuid", e->uuid) || !json_add_string(o, "role", e->role) ||
             !json_add(o, "kek", TAKE(kek)) || !json_add_uint(o, "slot", e->slot) ||
@@ -55,7 +56,7 @@ static int run(struct cli *cli) {
                 return print_plan(cli, &e);
         if (cli->json)
                 return cli_print_json(as_json(&e));
-        policy_text(&e.policy, text);
+        cli_sealing_text(&e.policy, e.second_factor, text);
         cli_say(cli, "  %s is sealed to this TPM: KEK %s v%u%s, %s; keyslot %u", e.name, e.kek,
                 e.version, e.kek_is_new ? " (new)" : "", text, e.slot);
         if (e.old_slot < LUKS_SLOTS_MAX)

@@ -1,170 +1,217 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "agent/cli.h"
+#include "agent/rotation.h"
+#include "keys/store.h"
 
-static const char *word(enum rotated what) {
-        switch (what) {
-        case ROTATED_DONE: return "rotated";
-        case ROTATED_ABSENT: return "absent";
-        case ROTATED_FAILED: return "failed";
-        case ROTATED_PENDING: break;
-        }
-        return "pending";
+/* The machine, for people and, since dot(1) skips lines with a number sign, for graphs. */
+static int explain(void) {
+        printf("# %-9s %-9s %-9s %s\n", "STATE", "EVENT", "EFFECT", "NEXT");
+        for (int s = 0; s < ROTATION_STATES; s++)
+                for (int e = 0; e < ROTATION_EVENTS; e++) {
+                        struct rotation_step step = rotation_step(s, e);
+
+                        printf("# %-9s %-9s %-9s %s\n", rotation_state_name(s),
+                               rotation_event_name(e), rotation_effect_name(step.effect),
+                               rotation_state_name(step.next));
+                }
+        printf("#\n");
+        for (int s = 0; s < ROTATION_STATES; s++)
+                printf("# %-9s %s\n", rotation_state_name(s), rotation_state_text(s));
+        printf("#\n");
+        for (int e = 0; e < ROTATION_EFFECTS; e++)
+                printf("# %-9s %s\n", rotation_effect_name(e), rotation_effect_text(e));
+
+        printf("digraph rotation {\n  node [shape=box];\n");
+        for (int s = 0; s < ROTATION_STATES; s++)
+                for (int e = 0; e < ROTATION_EVENTS; e++) {
+                        struct rotation_step step = rotation_step(s, e);
+
+                        if (step.effect < ROTATION_END)
+                                printf("  \"%s\" -> \"%s\" [label=\"%s / %s\"];\n",
+                                       rotation_state_name(s), rotation_state_name(step.next),
+                                       rotation_event_name(e), rotation_effect_name(step.effect));
+                }
+        printf("}\n");
+        return EXIT_DONE;
 }
 
-static const char *reason(const struct op_rotated_disk *d) {
-        return d->refusal.kind ? d->refusal.what : d->error.text;
-}
+static const struct {
+        const char *option;
+        enum rotate_mode mode;
+} modes[] = {
+        { "staged", ROTATE_STAGE },  { "retire-now", ROTATE_TRUST }, { "complete", ROTATE_FINISH },
+        { "resume", ROTATE_FINISH }, { "abort", ROTATE_ABORT },
+};
 
-static bool disks_json(const struct op_rotated *r, struct json *disks) {
-        for (size_t i = 0; i < r->count; i++) {
-                const struct op_rotated_disk *d = &r->disks[i];
-                struct json *o = json_new_object();
+/* Return: -1 to go on, else the exit status. */
+static int take_mode(struct cli *cli, enum rotate_mode *ret) {
+        const char *said = NULL;
 
-                if (!json_append(disks, o) || !json_add_string(o, "name", d->known.name) ||
-                    !json_add_string(o, "result", word(d->what)) ||
-                    !json_add_uint(o, "version", d->version) ||
-                    (d->what == ROTATED_FAILED && !json_add_string(o, "reason", reason(d))))
-                        return false;
-        }
-        return true;
-}
-
-static struct json *as_json(const struct cli *cli, const struct op_rotated *r) {
-        _cleanup_(json_freep) struct json *o = json_new_object(), *disks = json_new_array();
-
-        if (!disks_json(r, disks) ||
-            !json_add_string(o, "result", cli->dry_run ? "would-do" : "done") ||
-            !json_add_string(o, "kek", r->kek) || !json_add_uint(o, "from", r->from) ||
-            !json_add_uint(o, "to", r->to) || !json_add_bool(o, "resumed", r->resumed) ||
-            !cli_add_policy(o, &r->policy) ||
-            (r->counter && !json_add_uint(o, "counter", r->counter)) ||
-            !json_add(o, "disks", TAKE(disks)))
-                return NULL;
-        return TAKE(o);
-}
-
-/* Failures that are faults weigh more than refusals: the exit status is the worst. */
-static int status_of(const struct op_rotated *r) {
-        int status = EXIT_DONE;
-
-        for (size_t i = 0; i < r->count; i++) {
-                if (r->disks[i].what != ROTATED_FAILED)
+        *ret = ROTATE_ALL;
+        for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+                if (!cli_value(cli, modes[i].option))
                         continue;
-                if (!r->disks[i].refusal.kind)
-                        return EXIT_FAULT;
-                status = EXIT_REFUSED;
+                if (said)
+                        return cli_usage(cli, "--%s and --%s: only one of them", said,
+                                         modes[i].option);
+                said = modes[i].option;
+                *ret = modes[i].mode;
         }
-        return status;
+        return -1;
 }
 
-static void print_plan(const struct cli *cli, const struct op_rotated *r) {
-        static const char *const words[] = { "add to its token", "prove that it opens with",
-                                             "leave nothing in its token but" };
-        char policy[POLICY_TEXT_MAX];
-        unsigned step = 1;
+/* Return: -1 to go on, else the exit status. */
+static int take_depth(struct cli *cli, bool *ret_slot) {
+        const char *depth = cli_value(cli, "depth");
+        struct refusal why = { 0 };
 
-        policy_text(&r->policy, policy);
-        cli_say(cli, "would do, in this order:");
-        if (!r->resumed)
-                cli_say(cli, "  %u  create KEK %s v%u in the TPM, sealed to %s", step++, r->kek,
-                        r->to, policy);
-        for (size_t stage = 0; stage < ARRAY_SIZE(words); stage++)
-                for (size_t i = 0; i < r->count; i++)
-                        if (r->disks[i].what == ROTATED_PENDING)
-                                cli_say(cli, "  %u  %s: %s v%u", step++, r->disks[i].known.name,
-                                        words[stage], r->to);
-        cli_say(cli, "No keyslot and no data would be written.");
+        *ret_slot = depth && strcmp(depth, "slot") == 0;
+        if (!depth || *ret_slot || strcmp(depth, "kek") == 0)
+                return -1;
+        if (strcmp(depth, "volume") != 0)
+                return cli_usage(cli, "--depth: kek, slot or volume, not '%.40s'", depth);
+        refusal_set(&why, REFUSAL_DEPTH, "a new volume key is not to be had yet");
+        refusal_detail(&why,
+                       "it means to encrypt all data anew; until then an old KEK together with "
+                       "an old copy of the header gives the volume key");
+        return cli_failed(cli, OUTCOME_REFUSED, &why, NULL);
 }
 
-static void print_counts(const struct cli *cli, const struct op_rotated *r) {
-        size_t done = 0, all = 0;
+/* How far it is: a line of JSON; or a bar, where somebody looks. */
+struct progress {
+        const struct cli *cli;
+        struct timespec begun;
+        enum rotation_effect effect;
+};
 
-        for (size_t i = 0; i < r->count; i++) {
-                all += r->disks[i].what != ROTATED_ABSENT;
-                done += r->disks[i].what == ROTATED_DONE;
+#define BAR 30 /* columns */
+
+static void draw_bar(const struct progress *p, size_t finished, size_t of) {
+        struct timespec now;
+        size_t filled = finished * BAR / of;
+        double seconds, rate;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        seconds = (double) (now.tv_sec - p->begun.tv_sec) +
+                  (double) (now.tv_nsec - p->begun.tv_nsec) / 1e9;
+        rate = seconds > 0 ? (double) finished / seconds : 0;
+        fprintf(stderr, "\r  %-8s [%.*s%*s] %zu/%zu  %.0f/s  %.1f s left ",
+                rotation_effect_name(p->effect), (int) filled, "##############################",
+                (int) (BAR - filled), "", finished, of, rate,
+                rate > 0 ? (double) (of - finished) / rate : 0);
+        if (finished == of)
+                fprintf(stderr, "\r%70s\r", "");
+        (void) fflush(stderr);
+}
+
+static void show_progress(void *context, enum rotation_effect effect, size_t finished, size_t of) {
+        struct progress *p = context;
+
+        if (p->effect != effect || finished == 1) {
+                p->effect = effect;
+                (void) clock_gettime(CLOCK_MONOTONIC, &p->begun);
         }
-        cli_say(cli, "  rotated  %zu of %zu   %.2f s", done, all, r->seconds);
-        for (size_t i = 0; i < r->count; i++) {
-                const struct op_rotated_disk *d = &r->disks[i];
-
-                if (d->what == ROTATED_ABSENT)
-                        cli_say(cli, "  absent   %s (keeps its version, catches up when it's back)",
-                                d->known.name);
-                if (d->what == ROTATED_FAILED)
-                        fprintf(stderr,
-                                "diskseal: %s was not rotated: %s.\n  It opens as before. Run "
-                                "diskseal rotate again once that is mended.\n",
-                                d->known.name, reason(d));
-        }
-        if (r->counter)
-                cli_say(cli, "  retired  v%u: the TPM unseals it no more, also from an old header",
-                        r->from);
-        else if (r->from && done > 0)
-                cli_say(cli,
-                        "  v%u still unseals, since not every disk has v%u: rotate again when "
-                        "all are here",
-                        r->from, r->to);
-        cli_say(cli, "No keyslot and no data was read or written. Open disks stayed open.");
+        if (p->cli->json)
+                printf("{\"event\":\"progress\",\"step\":\"%s\",\"done\":%zu,\"of\":%zu}\n",
+                       rotation_effect_name(effect), finished, of);
+        else if (!p->cli->quiet && isatty(STDERR_FILENO))
+                draw_bar(p, finished, of);
 }
 
-static void stop(int signal) {
-        op_stop = signal;
-}
-
-void cli_catch_stop(void) {
-        const struct sigaction action = { .sa_handler = stop };
-
-        (void) sigaction(SIGINT, &action, NULL);
-        (void) sigaction(SIGTERM, &action, NULL);
-}
-
-int cli_print_rotated(const struct cli *cli, const struct op_rotated *r) {
-        char policy[POLICY_TEXT_MAX];
-        int e;
-
-        if (cli->json) {
-                e = cli_print_json(as_json(cli, r));
-                return e == EXIT_DONE ? status_of(r) : e;
-        }
-        if (cli->dry_run) {
-                print_plan(cli, r);
-                return EXIT_DONE;
-        }
-        policy_text(&r->policy, policy);
-        cli_say(cli, "  KEK %s v%u -> v%u, %zu disk%s, %s%s", r->kek, r->from, r->to, r->count,
-                r->count == 1 ? "" : "s", policy,
-                r->resumed ? " (finishing an interrupted rotation)" : "");
-        print_counts(cli, r);
-        return status_of(r);
-}
-
-static int run(struct cli *cli) {
-        const char *kek = cli_value(cli, "kek") ? cli_value(cli, "kek") : KEK_DEFAULT;
+static int one_kek(struct cli *cli, struct op_rotate *args) {
         _cleanup_(op_rotated_done) struct op_rotated r = { 0 };
+        struct progress progress = { .cli = cli, .effect = ROTATION_EFFECTS };
         struct refusal why = { 0 };
         struct error err = { 0 };
         int e;
 
-        if (!name_valid(kek))
-                return cli_usage(cli, "--kek: '%s' can't name a KEK", kek);
-        cli_catch_stop();
-        e = op_rotate(&cli->context, &(struct op_rotate){ .kek = kek }, &r, &why, &err);
+        args->progress = show_progress;
+        args->progress_context = &progress;
+        e = op_rotate(&cli->context, args, &r, &why, &err);
         return e == OUTCOME_DONE ? cli_print_rotated(cli, &r) : cli_failed(cli, e, &why, &err);
+}
+
+/* The worst of several: a fault, a refusal, what is to be run again, done. */
+static int worse(int a, int b) {
+        static const int order[] = { EXIT_FAULT, EXIT_REFUSED, EXIT_INTERRUPTED };
+
+        for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+                if (a == order[i] || b == order[i])
+                        return order[i];
+        return EXIT_DONE;
+}
+
+/* One after the other, each with a context of its own: none keeps the keys of another. */
+static int every_kek(struct cli *cli, struct op_rotate *args) {
+        struct context like = context_like(&cli->context);
+        char folder[300], **names = NULL;
+        struct error err = { 0 };
+        int status = EXIT_DONE;
+        size_t count = 0;
+        int e;
+
+        context_store(&cli->context, folder);
+        e = store_names(folder, &names, &count, &err);
+        if (e < 0)
+                return cli_failed(cli, e, NULL, &err);
+        for (size_t i = 0; i < count; i++) {
+                args->kek = names[i];
+                status = worse(status, one_kek(cli, args));
+                context_done(&cli->context);
+                cli->context = context_like(&like);
+        }
+        if (count == 0)
+                cli_say(cli, "No KEK is recorded here: there is nothing to rotate.");
+        store_names_free(names, count);
+        return status;
+}
+
+static int run(struct cli *cli) {
+        const char *disks[CLI_GIVEN_MAX + 1] = { 0 };
+        const char *kek = cli_value(cli, "kek");
+        struct op_rotate args = { .kek = kek ? kek : KEK_DEFAULT };
+        int e;
+
+        if (cli_value(cli, "explain"))
+                return explain();
+        if (!name_valid(args.kek))
+                return cli_usage(cli, "--kek: '%s' can't name a KEK", args.kek);
+        if (kek && cli_value(cli, "all"))
+                return cli_usage(cli, "--kek and --all: only one of them");
+        e = take_mode(cli, &args.mode);
+        if (e < 0)
+                e = take_depth(cli, &args.slot);
+        if (e >= 0)
+                return e;
+        args.if_due = cli_value(cli, "if-due") != NULL;
+        if (cli_values(cli, "disk", disks) > 0)
+                args.disks = disks;
+        cli_catch_stop();
+        return cli_value(cli, "all") ? every_kek(cli, &args) : one_kek(cli, &args);
 }
 
 static const struct cli_option options[] = {
         { "kek", 0, "NAME", "which KEK (default)" },
+        { "all", 0, NULL, "every KEK that is recorded here" },
+        { "disk", 0, "NAME", "only this disk; may stand several times" },
+        { "depth", 0, "DEPTH", "kek (default): tokens only; slot: new keyslots, too" },
+        { "staged", 0, NULL, "put the new version beside the old one; the next boot proves it" },
+        { "complete", 0, NULL, "finish what was begun, begin nothing" },
+        { "resume", 0, NULL, "the same" },
+        { "abort", 0, NULL, "give the staged version up; the old one stays" },
+        { "retire-now", 0, NULL, "retire the old one although the new one isn't proven" },
+        { "if-due", 0, NULL, "only where agent.conf's RotateEvery= says so" },
+        { "explain", 0, NULL, "print the machine behind it, as dot(1) reads it too; do nothing" },
         { 0 },
 };
 
 const struct cli_verb verb_rotate = {
         .name = "rotate",
-        .synopsis = "[--kek=NAME]",
+        .synopsis = "[--kek=NAME|--all] [--disk=NAME…] [OPTION…]",
         .summary = "Make a new version of a KEK and rewrap its disks' keys; data stays as it is",
         .args_max = 0,
         .options = options,

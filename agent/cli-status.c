@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/cli.h"
 #include "tpm/ek.h"
@@ -65,7 +66,22 @@ static struct json *disk_json(const struct op_status_disk *d) {
         return TAKE(o);
 }
 
-struct json *cli_kek_json(const struct kek_record *k) {
+/* "due" is when, and isn't there where that's never. */
+static bool add_due(struct json *o, const struct due *due) {
+        time_t at = (time_t) due->at;
+        char text[40];
+        struct tm tm;
+
+        if (due->at <= INT64_MAX && gmtime_r(&at, &tm) &&
+            strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) > 0 &&
+            !json_add_string(o, "due", text))
+                return false;
+        return (due->state == DUE_CLOCK || json_add_uint(o, "age", due->age)) &&
+               json_add_bool(o, "overdue", due->state == DUE_NOW) &&
+               json_add_bool(o, "attended", due->attended);
+}
+
+struct json *cli_kek_json(const struct kek_record *k, const struct due *due) {
         _cleanup_(json_freep) struct json *o = json_new_object();
         struct policy policy = { 0 };
         const char *finding =
@@ -75,7 +91,7 @@ struct json *cli_kek_json(const struct kek_record *k) {
             !json_add_uint(o, "version", k->current.version) ||
             (k->has_staged && !json_add_uint(o, "staged", k->staged.version)) ||
             !json_add_string(o, "provider", "tpm") ||
-            !json_add_string(o, "created", k->current_created) ||
+            !json_add_string(o, "created", k->current_created) || !add_due(o, due) ||
             !cli_add_kek_policy(o, &k->current) ||
             (k->policy[0] && !json_add_string(o, "policy", k->policy)) ||
             (finding && !json_add_string(o, "finding", finding)))
@@ -140,9 +156,16 @@ static struct json *as_json(const struct op_status *s) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *keks = json_new_array(),
                                           *disks = json_new_array(), *tpm = json_new_object();
 
-        for (size_t i = 0; i < s->keks; i++)
-                if (s->kek[i].has_current && !json_append(keks, cli_kek_json(&s->kek[i])))
+        for (size_t i = 0; i < s->keks; i++) {
+                struct json *kek =
+                        s->kek[i].has_current ? cli_kek_json(&s->kek[i], &s->due[i]) : NULL;
+
+                if (s->kek[i].has_current &&
+                    (!json_append(keks, kek) ||
+                     (s->counter && !json_add_string(kek, "counter_state",
+                                                     op_counter_name(s->counter[i].state)))))
                         return NULL;
+        }
         for (size_t i = 0; i < s->disks; i++)
                 if (!json_append(disks, disk_json(&s->disk[i])))
                         return NULL;
@@ -156,12 +179,27 @@ static struct json *as_json(const struct op_status *s) {
         return TAKE(o);
 }
 
+static void print_tpm(const struct cli *cli, const struct op_status *s) {
+        const struct tpm_info *t = &s->tpm;
+        char banks[120] = "";
+        size_t used = 0;
+
+        for (unsigned i = 0; i < TPM_BANKS && used < sizeof(banks); i++)
+                if (t->banks & (1u << i))
+                        used += (size_t) snprintf(banks + used, sizeof(banks) - used, " %s",
+                                                  tpm_bank_name(i));
+        cli_say(cli, "  TPM %s %s, firmware %08x.%08x; %s", t->manufacturer, t->vendor,
+                t->firmware[0], t->firmware[1], s->place_text);
+        cli_say(cli, "  PCR banks%s; wrong PINs and passwords %u of %u%s", banks,
+                t->guessing.counter, t->guessing.max_tries,
+                t->lockout ? ": locked, it takes none" : "");
+}
+
 static void print_head(const struct cli *cli, const struct op_status *s) {
-        char policy[POLICY_TEXT_MAX];
+        char policy[POLICY_TEXT_MAX], due[DUE_TEXT];
 
         if (s->tpm_present)
-                cli_say(cli, "  TPM %s %s; %s%s", s->tpm.manufacturer, s->tpm.vendor, s->place_text,
-                        s->tpm.lockout ? "; locked: too many wrong passwords" : "");
+                print_tpm(cli, s);
         else
                 cli_say(cli, "  no TPM: %s", s->tpm_fault);
         for (size_t i = 0; i < s->keks; i++) {
@@ -170,10 +208,27 @@ static void print_head(const struct cli *cli, const struct op_status *s) {
                 if (!k->has_current)
                         continue;
                 cli_kek_text(&k->current, policy);
-                cli_say(cli, "  KEK %s v%u, made %s, sealed to %s%s", k->name, k->current.version,
-                        k->current_created, policy,
+                due_text(&s->due[i], due);
+                cli_say(cli, "  KEK %s v%u, %s, sealed to %s%s", k->name, k->current.version, due,
+                        policy,
                         k->has_staged ? "; a rotation was interrupted: run diskseal rotate" : "");
         }
+}
+
+static void say_due(const struct cli *cli, const struct kek_record *k, const struct due *due) {
+        char over[TIMESPAN_TEXT];
+
+        timespan_text(due->over, over);
+        if (due->state == DUE_NOW)
+                cli_say(cli,
+                        "  ! KEK %s: its rotation is due since %s%s.   diskseal rotate --kek %s",
+                        k->name, over, due->attended ? ", and waits for you: it has a PIN" : "",
+                        k->name);
+        if (due->state == DUE_CLOCK)
+                cli_say(cli,
+                        "  ! KEK %s was made in the future, as this clock has it: it isn't rotated "
+                        "for its age. Set the clock, or diskseal rotate --kek %s",
+                        k->name, k->name);
 }
 
 /* What its policy doesn't see, and what nobody can do for the owner. */
@@ -182,12 +237,20 @@ static void print_findings(const struct cli *cli, const struct op_status *s) {
                 const struct kek_record *k = &s->kek[i];
                 struct policy policy;
 
-                if (!k->has_current || !policy_of_steps(&k->current.steps, &policy))
+                if (s->counter && op_counter_trouble(s->counter[i].state))
+                        cli_say(cli,
+                                "  ! KEK %s opens no more: %s.   diskseal enroll, with a key of "
+                                "the owner",
+                                k->name, op_counter_trouble(s->counter[i].state));
+                if (!k->has_current)
+                        continue;
+                say_due(cli, k, &s->due[i]);
+                if (!policy_of_steps(&k->current.steps, &policy))
                         continue;
                 if (policy_finding(&policy))
                         cli_say(cli, "  ! KEK %s: %s.   diskseal policy show", k->name,
                                 policy_finding(&policy));
-                if (policy.pin)
+                if (policy.pin && s->due[i].state != DUE_NOW)
                         cli_say(cli,
                                 "  ! KEK %s has a PIN: nobody but you can rotate it.   "
                                 "diskseal rotate --kek %s",
@@ -301,6 +364,7 @@ const struct cli_verb verb_status = {
         .synopsis = "[NAME|DEVICE…]",
         .summary = "Show the disks, their keys and the state of their headers; unseals nothing",
         .args_max = CLI_ARGS_MAX,
+        .looks = true,
         .options = options,
         .examples = { "diskseal status", "diskseal status data1 --json" },
         .run = run,

@@ -44,10 +44,17 @@ static int print_result(const struct cli *cli, const struct op_unlocked *u, bool
                 cli_say(cli,
                         "  The latch is shut: what is sealed with it unseals no more until the "
                         "next boot");
+        if (u->kept_back[0])
+                fprintf(stderr,
+                        "diskseal: a KEK isn't handed over: %s.\n  Until the next boot no other "
+                        "disk opens with it, and it can't be rotated.\n",
+                        u->kept_back);
         if (u->clone_of[0])
                 cli_say(cli, "  It's a copy: %s is also at %s.", u->name, u->clone_of);
         if (u->resized[0])
                 cli_say(cli, "  Since it was enrolled, %s.", u->resized);
+        if (u->unlogged[0])
+                fprintf(stderr, "diskseal: %s isn't in the audit log: %s.\n", u->name, u->unlogged);
         if (u->degraded)
                 fprintf(stderr,
                         "diskseal: one copy of the header of %s needs repair: %s.\n  The other one "

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "agent/cli.h"
 
+#include "agent/audit.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -118,7 +120,53 @@ static void print_refusal_json(const struct refusal *why) {
                 (void) cli_print_json(TAKE(o));
 }
 
+/* Of a path, the name that's recorded for it. */
+static void name_of_path(const struct cli *cli, const char *path, char ret[AUDIT_TEXT]) {
+        _cleanup_(state_done) struct state s = { 0 };
+        _cleanup_(freep) char *real = realpath(path, NULL);
+        struct error ignored = { 0 };
+
+        (void) snprintf(ret, AUDIT_TEXT, "%s", path);
+        if (state_read(cli->context.state_dir, &s, &ignored) < 0)
+                return;
+        for (size_t i = 0; i < s.count; i++)
+                if (strcmp(s.disks[i].device, path) == 0 ||
+                    (real && strcmp(s.disks[i].device, real) == 0))
+                        (void) snprintf(ret, AUDIT_TEXT, "%s", s.disks[i].name);
+}
+
+/* What was asked for ("recovery-add"), and of which disk or KEK. Verbs of a verb are what its
+ * synopsis begins with, in small letters. */
+static void find_subject(const struct cli *cli, char verb[AUDIT_WORD], char subject[AUDIT_TEXT]) {
+        const char *name = cli_value_if_any(cli, "name"), *kek = cli_value_if_any(cli, "kek");
+        bool has_verbs = cli->verb->synopsis[0] >= 'a';
+        const char *what = cli->arg[has_verbs];
+
+        (void) snprintf(verb, AUDIT_WORD, "%s%s%s", cli->verb->name, has_verbs ? "-" : "",
+                        has_verbs ? cli->arg[0] : "");
+        if (name || !what)
+                (void) snprintf(subject, AUDIT_TEXT, "%s", name ? name : kek ? kek : KEK_DEFAULT);
+        else
+                name_of_path(cli, what, subject);
+}
+
+/* The one place where verbs that are refused end, so that each refusal is one event. It stands,
+ * also where it can't be logged. */
+static void log_refusal(const struct cli *cli, const struct refusal *why) {
+        char verb[AUDIT_WORD], subject[AUDIT_TEXT];
+        struct error err = { 0 };
+        int r;
+
+        if (!cli->verb || cli->verb->looks)
+                return;
+        find_subject(cli, verb, subject);
+        r = audit_refusal(&cli->context, verb, subject, why, &err);
+        if (r < 0 && !audit_is_absent(r))
+                fprintf(stderr, "diskseal: this refusal isn't in the audit log: %s.\n", err.text);
+}
+
 static int failed_by_refusal(const struct cli *cli, const struct refusal *why) {
+        log_refusal(cli, why);
         if (cli->json)
                 print_refusal_json(why);
         fprintf(stderr, "diskseal: %s.\n", why->what);
@@ -137,6 +185,7 @@ static const char *fault_advice(int errnum) {
         case EROFS:
         case EACCES:
         case EPERM: return "Run it with the rights to write there, then again.";
+        case EKEYREJECTED: return "Check the PIN; wrong ones count. Then run it again.";
         case ENOENT: return "Check the path.";
         case ENOSPC:
         case EDQUOT: return "Make room, then run it again.";

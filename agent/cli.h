@@ -47,6 +47,7 @@ struct cli_verb {
         const char *synopsis; /* behind the name: "DEVICE --name N" */
         const char *summary;
         unsigned args_min, args_max;
+        bool looks; /* changes and opens nothing, so that its refusals aren't events */
         const struct cli_option *options; /* ends with a nameless one */
         const char *examples[2];
         int (*run)(struct cli *cli); /* an exit status */
@@ -54,7 +55,7 @@ struct cli_verb {
 
 extern const struct cli_verb verb_format, verb_adopt, verb_unlock, verb_lock, verb_remove,
         verb_rotate, verb_status, verb_kek, verb_policy, verb_doctor, verb_enroll, verb_header,
-        verb_recovery, verb_escrow;
+        verb_recovery, verb_escrow, verb_log;
 
 /* The value of one of the verb's options, or NULL. */
 const char *cli_value(const struct cli *cli, const char *option);
@@ -97,7 +98,10 @@ int cli_policy(struct cli *cli, struct named_policy *ret, const struct named_pol
 void cli_pcrs(const struct policy *policy, char ret[PCR_TEXT_MAX]);
 bool cli_add_policy(struct json *o, const struct policy *policy);
 bool cli_add_kek_policy(struct json *o, const struct kek *kek);
+/* With the second factor, which no step of a policy tells; a PIN is one. */
+bool cli_add_sealing(struct json *o, const struct policy *policy, bool second_factor);
 /* For people, what it's sealed to. */
+void cli_sealing_text(const struct policy *policy, bool second_factor, char ret[POLICY_TEXT_MAX]);
 void cli_kek_text(const struct kek *kek, char ret[POLICY_TEXT_MAX]);
 
 /* --slot. Return: its number; -1 where it wasn't given; -2 where it's none. */
@@ -134,7 +138,7 @@ int cli_policy_predict(struct cli *cli);
 int cli_next_boot(struct cli *cli, struct op_next_boot *ret, bool *ret_given);
 
 /* One KEK as status and kek list show it. */
-struct json *cli_kek_json(const struct kek_record *k);
+struct json *cli_kek_json(const struct kek_record *k, const struct due *due);
 
 /* --- tables --- */
 

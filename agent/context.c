@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "agent/archive.h"
+#include "agent/handover.h"
 #include "agent/kek-policy.h"
 #include "base/file.h"
 
@@ -41,6 +43,7 @@ int context_keep(struct context *c, const struct kek *kek, struct secret *key, s
                                  KEKS_OPEN_MAX);
         }
         c->opened[c->open].kek = *kek;
+        c->opened[c->open].archived = false;
         c->opened[c->open++].key = key;
         return 0;
 }
@@ -64,29 +67,101 @@ int context_record(const struct context *c, const char *name, struct kek_record 
         return 0;
 }
 
-int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
-                struct refusal *why, struct error *err) {
-        int r;
+/* What the boot handed over. Return: 1; 0 where it isn't there; or a fault. */
+static int take_over(struct context *c, const struct kek *kek, struct secret **ret,
+                     struct error *err) {
+        struct secret *key = NULL;
+        int r = c->tpm_only ? 0 : handover_get(kek, &key, err);
 
+        if (r <= 0)
+                return r;
+        r = context_keep(c, kek, key, err);
+        if (r < 0)
+                return r;
+        *ret = key;
+        return 1;
+}
+
+static bool find_open(const struct context *c, const struct kek *kek, struct secret **ret) {
         for (unsigned i = 0; i < c->open; i++)
                 if (kek_equal(&c->opened[i].kek, kek)) {
                         *ret = c->opened[i].key;
-                        return OUTCOME_DONE;
+                        return true;
                 }
+        return false;
+}
+
+int context_kek_by_tpm(struct context *c, const char *subject, const struct kek *kek,
+                       struct secret **ret, struct refusal *why, struct error *err) {
+        int r;
+
+        if (find_open(c, kek, ret))
+                return OUTCOME_DONE;
         r = kek_policy_check(c, subject, kek, why, err);
-        return r == OUTCOME_DONE ? context_kek_made(c, subject, kek, ret, why, err) : r;
+        if (r != OUTCOME_DONE)
+                return r;
+        r = take_over(c, kek, ret, err);
+        if (r != 0)
+                return r < 0 ? r : OUTCOME_DONE;
+        return context_kek_made(c, subject, kek, ret, why, err);
+}
+
+/* Whether the archive may know better than what the TPM said. */
+static bool is_final(const struct refusal *why) {
+        switch (why->kind) {
+        case REFUSAL_TPM_LOCKOUT:
+        case REFUSAL_OTHER_TPM:
+        case REFUSAL_LATCHED:
+        case REFUSAL_WRONG_PIN:
+        case REFUSAL_SECOND_FACTOR: return true;
+        default: return false;
+        }
+}
+
+int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
+                struct refusal *why, struct error *err) {
+        struct refusal archived = { 0 };
+        int r;
+
+        if (find_open(c, kek, ret))
+                return OUTCOME_DONE;
+        r = archive_key_retired(c, subject, kek, ret, &archived, err);
+        if (r != OUTCOME_REFUSED)
+                return r;
+        r = context_kek_by_tpm(c, subject, kek, ret, why, err);
+        if (r != OUTCOME_REFUSED || is_final(why))
+                return r;
+        r = archive_key_fallback(c, subject, kek, ret, &archived, err);
+        if (r == OUTCOME_REFUSED && archived.kind &&
+            (why->kind == REFUSAL_RETIRED || why->kind == REFUSAL_COUNTER)) {
+                refusal_detail(why, "%.190s", archived.what);
+                for (unsigned i = 0; i < archived.details; i++)
+                        refusal_detail(why, "%s", archived.detail[i]);
+        }
+        return r;
 }
 
 /* What the dictionary attack protection of the TPM still allows. */
 static void add_tries_left(struct context *c, struct refusal *why) {
         struct tpm_info info;
         struct error ignored = { 0 };
+        unsigned left;
 
-        if (tpm_info(c->tpm, &info, &ignored) < 0 ||
-            info.guessing.counter >= info.guessing.max_tries)
+        if (tpm_info(c->tpm, &info, &ignored) < 0)
                 return;
-        refusal_detail(why, "the TPM takes %u more wrong ones before it locks itself for a while",
-                       info.guessing.max_tries - info.guessing.counter);
+        left = info.guessing.counter < info.guessing.max_tries
+                       ? info.guessing.max_tries - info.guessing.counter
+                       : 0;
+        if (left > 0)
+                refusal_detail(why,
+                               "the TPM takes %u more wrong one%s before it locks itself for a "
+                               "while",
+                               left, left == 1 ? "" : "s");
+        else
+                refusal_detail(why,
+                               "the TPM has locked itself: it takes no PIN, and forgets one wrong "
+                               "one in %u s",
+                               info.guessing.interval);
 }
 
 /* Where the counter isn't what it was, the TPM can't tell whether it's for that version that it's
@@ -147,6 +222,20 @@ int context_lock(struct context *c, struct error *err) {
                 return r;
         (void) snprintf(path, sizeof(path), "%s/lock", c->state_dir);
         return file_lock(path, &c->lock_fd, err);
+}
+
+int context_lock_shared(struct context *c, struct error *err) {
+        char path[300];
+        int r;
+
+        if (c->lock_fd >= 0)
+                return 0;
+        (void) snprintf(path, sizeof(path), "%s/lock", c->state_dir);
+        r = file_lock_shared(path, &c->lock_fd, err);
+        if (r != -ENOENT)
+                return r;
+        *err = (struct error){ 0 };
+        return 0;
 }
 
 void context_store(const struct context *c, char ret[300]) {

@@ -8,6 +8,7 @@
 #include "agent/second-factor.h"
 #include "base/error.h"
 #include "base/secret.h"
+#include "keys/archive.h"
 #include "keys/kek.h"
 #include "keys/store.h"
 #include "tpm/tpm.h"
@@ -27,10 +28,15 @@ struct context {
         char event_log[256];    /* of the firmware; empty: the kernel's */
         uint32_t counter_index; /* where to begin to look for a free NV index; 0: the default */
         char ek_roots[256];     /* trusted to certify TPMs; empty: nothing is checked */
+        uint64_t rotate_every;  /* of a KEK's current version, seconds; UINT64_MAX: never by age */
+        uint64_t rotate_delay;  /* at most so many seconds later */
         bool dry_run;
+        bool tpm_only; /* what an earlier boot phase handed over isn't taken */
         const struct named_policy
-                *policy;      /* that the user says a KEK has; NULL: as it's recorded */
-        const char *pin_file; /* where a PIN is; NULL: ask, where there's a terminal */
+                *policy;                 /* that the user says a KEK has; NULL: as it's recorded */
+        const char *pin_file;            /* where a PIN is; NULL: ask, where there's a terminal */
+        struct archive_retention retain; /* of retired KEK versions */
+        char mirror[256]; /* of KEK records, see agent/mirror.h; empty: look for it */
 
         struct tpm *tpm; /* connected when first needed */
         /* KEKs that were unsealed or made in this run: none is unsealed twice. */
@@ -38,14 +44,21 @@ struct context {
         struct {
                 struct kek kek;
                 struct secret *key;
+                bool archived; /* it's from the archive, not from the TPM */
         } opened[KEKS_OPEN_MAX];
         struct secret *factor_input;        /* what was last got as second factor … */
         struct factor_source factor_source; /* … and from where */
         int lock_fd;                        /* -1 unless context_lock() was called */
+        char note[320]; /* what the user should know beside the result; empty if nothing */
 };
 
+#define RETAIN_VERSIONS 100
+
 #define CONTEXT_INIT                                                                               \
-        { .lock_fd = -1 }
+        {                                                                                          \
+                .lock_fd = -1, .retain = { .versions = RETAIN_VERSIONS, .seconds = UINT64_MAX },   \
+                .rotate_every = UINT64_MAX                                                         \
+        }
 
 void context_done(struct context *c);
 /* A new one with the same settings: nothing that this run has in memory is in it. */
@@ -55,10 +68,15 @@ struct context context_like(const struct context *c);
 int context_tpm(struct context *c, struct error *err) _warn_unused_;
 void context_release_tpm(struct context *c);
 
-/* The KEK, from this run's memory or from the TPM. Borrowed. @subject is for the refusal.
- * Return: OUTCOME_DONE, OUTCOME_REFUSED; or a fault. */
+/* The KEK, from this run's memory, from what the boot handed over, from the TPM, or, where it was
+ * retired, from the archive or its mirror. Borrowed. @subject is for the refusal. Return:
+ * OUTCOME_DONE, OUTCOME_REFUSED; or a fault. */
 int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
                 struct refusal *why, struct error *err) _warn_unused_;
+
+/* The same without archive. */
+int context_kek_by_tpm(struct context *c, const char *subject, const struct kek *kek,
+                       struct secret **ret, struct refusal *why, struct error *err) _warn_unused_;
 
 /* The same from the TPM, and under whatever policy, for one that was made in this run. */
 int context_kek_made(struct context *c, const char *subject, const struct kek *kek,
@@ -75,6 +93,9 @@ int context_record(const struct context *c, const char *name, struct kek_record 
 
 /* One change at a time for each state folder: waits for the others. Held until context_done(). */
 int context_lock(struct context *c, struct error *err) _warn_unused_;
+/* No change while this is held, for whoever opens a disk; many may. Where nothing was ever changed
+ * there's nothing to wait for, and nothing is made. */
+int context_lock_shared(struct context *c, struct error *err) _warn_unused_;
 
 /* STATE_DIR/keks */
 void context_store(const struct context *c, char ret[300]);

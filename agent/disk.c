@@ -13,6 +13,7 @@
 
 void disk_done(struct disk *d) {
         d->token = token_free(d->token);
+        d->older = token_free(d->older);
         d->luks = luks_close(d->luks);
 }
 
@@ -26,6 +27,43 @@ bool disk_token_bound(const struct luks *l, unsigned id) {
 
 bool disk_owns_slot(const struct disk *d) {
         return disk_token_bound(d->luks, d->token_id);
+}
+
+/* A token whose keyslot was destroyed opens nothing: any other counts more. */
+static bool counts_more(const struct disk *d, const struct token *a, unsigned a_id,
+                        const struct token *b, unsigned b_id) {
+        bool bound = disk_token_bound(d->luks, a_id);
+
+        return bound == disk_token_bound(d->luks, b_id) ? a->epoch > b->epoch : bound;
+}
+
+static void swap(struct token **a, unsigned *a_id, struct token **b, unsigned *b_id) {
+        struct token *t = *a;
+        unsigned id = *a_id;
+
+        *a = *b;
+        *a_id = *b_id;
+        *b = t;
+        *b_id = id;
+}
+
+void disk_use_older(struct disk *d) {
+        d->stale |= 1u << d->token_id;
+        d->stale &= ~(1u << d->older_id);
+        swap(&d->token, &d->token_id, &d->older, &d->older_id);
+}
+
+/* Takes @t over. */
+static void add_active(struct disk *d, struct token *t, unsigned id) {
+        if (!d->token || counts_more(d, t, id, d->token, d->token_id))
+                swap(&t, &id, &d->token, &d->token_id);
+        if (!t)
+                return;
+        d->stale |= 1u << id;
+        if (disk_token_bound(d->luks, id) &&
+            (!d->older || counts_more(d, t, id, d->older, d->older_id)))
+                swap(&t, &id, &d->older, &d->older_id);
+        token_free(t);
 }
 
 static int read_tokens(struct disk *d, struct refusal *why, struct error *err) {
@@ -50,14 +88,8 @@ static int read_tokens(struct disk *d, struct refusal *why, struct error *err) {
                 if (t->state == TOKEN_PENDING) {
                         d->pending = true;
                         d->pending_id = id;
-                } else if (!d->token || t->epoch > d->token->epoch) {
-                        if (d->token)
-                                d->stale |= 1u << d->token_id;
-                        token_free(d->token);
-                        d->token = TAKE(t);
-                        d->token_id = id;
                 } else {
-                        d->stale |= 1u << id;
+                        add_active(d, TAKE(t), id);
                 }
         }
         return OUTCOME_DONE;
@@ -292,6 +324,81 @@ static int expect_enrolled(const struct luks *l, unsigned slot, const char *stat
         return state_write_header(state_dir, uuid, known, then, err);
 }
 
+struct pending {
+        struct token *token;
+        struct secret *secret;
+};
+
+static void pending_done(struct pending *p) {
+        p->token = token_free(p->token);
+        p->secret = secret_free(p->secret);
+}
+
+/* The secret as the KEK gives it back from the token as it stands on the disk. */
+static int read_pending(const struct luks *l, unsigned id, const struct enrolment *what,
+                        struct pending *ret, struct refusal *why, struct error *err) {
+        int r;
+
+        ret->secret = secret_free(ret->secret);
+        ret->token = token_free(ret->token);
+        r = token_parse(luks_token(l, id), &ret->token, err);
+        if (r < 0)
+                return r;
+        if (!kek_equal(&ret->token->entry[0].kek, what->kek))
+                r = CRYPTO_FORGED;
+        else
+                r = token_unwrap(ret->token, luks_facts(l)->uuid, &ret->token->entry[0],
+                                 what->kek_key, &ret->secret, err);
+        if (r < 0)
+                return r;
+        if (r != CRYPTO_GOOD)
+                return refusal_set(why, REFUSAL_TOKEN_DAMAGED,
+                                   "%s: KEK %s v%u doesn't open its pending token", what->name,
+                                   what->kek->name, what->kek->version);
+        return OUTCOME_DONE;
+}
+
+static int bind_token(struct luks_edit *edit, unsigned id, struct pending *p,
+                      const struct enrolment *what, struct error *err) {
+        const struct luks_pin_keys keys = { p->token->slot, p->secret, what->volume_key };
+        struct luks *now = luks_edit_result(edit);
+        int r = luks_pin_make(now, &keys, NULL, &p->token->pin, err);
+
+        if (r < 0 || (what->state_dir &&
+                      (r = expect_enrolled(now, p->token->slot, what->state_dir, err)) < 0))
+                return r;
+        p->token->pinned = true;
+        p->token->state = TOKEN_ACTIVE;
+        return disk_put_token(edit, id, p->token, err);
+}
+
+int disk_enroll_pending(struct luks_edit *edit, unsigned id, const struct enrolment *what,
+                        unsigned *ret_slot, struct refusal *why, struct error *err) {
+        _cleanup_(pending_done) struct pending p = { 0 };
+        struct luks *now = luks_edit_result(edit);
+        struct luks_key key = { .kind = LUKS_SLOT_OURS };
+        int r = read_pending(now, id, what, &p, why, err);
+
+        if (r != OUTCOME_DONE)
+                return r;
+        key.slot = p.token->slot;
+        key.key = p.secret;
+        if (!(luks_facts(now)->slots & (1u << key.slot))) {
+                if ((r = luks_slot_add(edit, &key, what->volume_key, err)) < 0 ||
+                    (r = read_pending(luks_edit_result(edit), id, what, &p, why, err)) !=
+                            OUTCOME_DONE)
+                        return r;
+                key.key = p.secret;
+        }
+        r = disk_prove_slot(luks_edit_result(edit), &key, what->volume_key, why, err);
+        if (r != OUTCOME_DONE)
+                return r;
+        r = bind_token(edit, id, &p, what, err);
+        if (r == 0)
+                *ret_slot = key.slot;
+        return r;
+}
+
 int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *ret_slot,
                 struct refusal *why, struct error *err) {
         _cleanup_(secret_freep) struct secret *secret = NULL;
@@ -306,26 +413,8 @@ int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *
         r = enrolment_room(now, t, &id, why, err);
         if (r != OUTCOME_DONE)
                 return r;
-
-        if ((r = disk_put_token(edit, id, t, err)) < 0 ||
-            (r = luks_slot_add(edit, &(struct luks_key){ t->slot, LUKS_SLOT_OURS, secret },
-                               what->volume_key, err)) < 0)
-                return r;
-        now = luks_edit_result(edit);
-        r = disk_prove_slot(now, &(struct luks_key){ t->slot, LUKS_SLOT_OURS, secret },
-                            what->volume_key, why, err);
-        if (r != OUTCOME_DONE)
-                return r;
-        r = luks_pin_make(now, &(struct luks_pin_keys){ t->slot, secret, what->volume_key }, NULL,
-                          &t->pin, err);
-        if (r < 0)
-                return r;
-        if (what->state_dir && (r = expect_enrolled(now, t->slot, what->state_dir, err)) < 0)
-                return r;
-        t->pinned = true;
-        t->state = TOKEN_ACTIVE;
-        *ret_slot = t->slot;
-        return disk_put_token(edit, id, t, err);
+        r = disk_put_token(edit, id, t, err);
+        return r < 0 ? r : disk_enroll_pending(edit, id, what, ret_slot, why, err);
 }
 
 int disk_edit(struct luks *l, const char *subject, struct luks_edit **ret, struct refusal *why,

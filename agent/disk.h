@@ -16,7 +16,11 @@ struct disk {
         struct luks *luks;
         struct token *token; /* NULL where the disk has none that is active */
         unsigned token_id;
-        uint32_t stale; /* bit n: token n is ours, active, and older than the one that counts */
+        /* Another active one with a keyslot of its own: a rotation of the keyslot is staged, and
+         * either opens the disk. NULL where there's none. */
+        struct token *older;
+        unsigned older_id;
+        uint32_t stale; /* bit n: token n is ours, active, and not the one that counts */
         /* A token that was written before its keyslot; an enrolment was cut off. */
         bool pending;
         unsigned pending_id;
@@ -31,8 +35,8 @@ void disk_done(struct disk *d);
 const char *disk_subject(const struct disk *d);
 
 /* Copies and checks a disk's header and reads our tokens. Of several active ones that with the
- * highest epoch counts. Return: OUTCOME_DONE (a token may still be missing), OUTCOME_REFUSED; or a
- * fault. */
+ * highest epoch counts; one that is bound to no keyslot any more, only where it's alone. Return:
+ * OUTCOME_DONE (a token may still be missing), OUTCOME_REFUSED; or a fault. */
 int disk_load(const struct luks_source *from, struct disk *ret, struct refusal *why,
               struct error *err) _warn_unused_;
 /* The same with a header that was checked already; it's @ret's from then on, or closed. */
@@ -41,6 +45,9 @@ int disk_take(struct luks *l, struct disk *ret, struct refusal *why,
 /* The same, and the disk must have an active token. */
 int disk_load_enrolled(const struct luks_source *from, struct disk *ret, struct refusal *why,
                        struct error *err) _warn_unused_;
+
+/* From here on the older token is the one that counts, and the newer one the other. */
+void disk_use_older(struct disk *d);
 
 /* Whether the token is bound to the keyslot that it names. It isn't once that was destroyed: the
  * number may be another's by now. */
@@ -94,11 +101,17 @@ struct enrolment {
  * @edit: on its header; closed by the caller, whatever happens
  *
  * The order that survives every cut: a pending token without keyslots, the keyslot, a proof (the
- * slot read back from the disk opens with the secret, and to the same volume key), then the token
- * active, bound and pinned.
+ * slot read back from the disk opens with the secret that the KEK unwraps from the token, and to
+ * the same volume key), then the token active, bound and pinned.
  */
 int disk_enroll(struct luks_edit *edit, const struct enrolment *what, unsigned *ret_slot,
                 struct refusal *why, struct error *err) _warn_unused_;
+
+/* Goes on from the pending token @id, which has its keyslot or doesn't yet: all but the first step
+ * of disk_enroll(). OUTCOME_REFUSED, nothing written: the KEK doesn't open the token, or what
+ * stands in its keyslot isn't what belongs there. */
+int disk_enroll_pending(struct luks_edit *edit, unsigned id, const struct enrolment *what,
+                        unsigned *ret_slot, struct refusal *why, struct error *err) _warn_unused_;
 
 /* A new keyslot, read back from the disk: its key must open it, to the very same volume key. */
 int disk_prove_slot(struct luks *l, const struct luks_key *key, struct secret *volume_key,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "agent/audit-chain.h"
 #include "agent/disk.h"
 #include "agent/op.h"
 
@@ -26,6 +27,8 @@ int enroll_begin(struct enroll *w) _warn_unused_;
 /* The name must be free, or belong to this very disk. @uuid: NULL for a new one. */
 int enroll_check_name(const struct enroll *w, const char *uuid) _warn_unused_;
 int enroll_open_kek(struct enroll *w) _warn_unused_;
+/* That it begins, for the audit log. Borrows from @w. */
+struct audit_event enroll_event(const struct enroll *w, const char *verb);
 /* Keyslot and token of ours, through w->edit. */
 int enroll_write(struct enroll *w) _warn_unused_;
 /* Into the state: @l is the header as it is now. */

@@ -16,7 +16,7 @@
 static const struct cli_verb *const verbs[] = {
         &verb_format, &verb_adopt,  &verb_enroll, &verb_unlock, &verb_lock,
         &verb_remove, &verb_rotate, &verb_status, &verb_kek,    &verb_recovery,
-        &verb_escrow, &verb_header, &verb_policy, &verb_doctor,
+        &verb_escrow, &verb_header, &verb_policy, &verb_doctor, &verb_log,
 };
 
 static const struct cli_option globals[] = {
@@ -111,17 +111,25 @@ static unsigned add_options(struct option *to, char *letters, const struct cli_o
                 to[n] = (struct option){ from[n].name,
                                          from[n].value ? required_argument : no_argument, NULL,
                                          first + (int) n };
-                if (from[n].letter)
-                        letters += strlen(strncat(letters, &from[n].letter, 1));
+                /* What a verb has comes first: there it hides a global one. */
+                if (from[n].letter && !strchr(letters, from[n].letter)) {
+                        (void) strncat(letters, &from[n].letter, 1);
+                        if (from[n].value)
+                                (void) strcat(letters, ":");
+                }
         }
         return n;
 }
 
-static int global_by_letter(int letter) {
+/* getopt's value for an option by its letter, as for one by its name. */
+static int by_letter(const struct cli_option *verb, int letter) {
+        for (int i = 0; verb[i].name; i++)
+                if (verb[i].letter == letter)
+                        return FIRST_VERB_OPTION + i;
         for (int i = 0; i < GLOBALS; i++)
                 if (globals[i].letter == letter)
-                        return i;
-        return -1;
+                        return FIRST_GLOBAL + i;
+        abort(); /* getopt takes those only */
 }
 
 /* Options from optind on, up to the verb (@verb NULL: stops there) or to the end.
@@ -129,21 +137,23 @@ static int global_by_letter(int letter) {
 static int parse_options(struct cli *cli, int argc, char **argv) {
         static const struct cli_option none[] = { { 0 } };
         struct option long_options[GLOBALS + CLI_OPTIONS_MAX + 1] = { 0 };
-        char letters[GLOBALS + 3] = "";
+        const struct cli_option *verb = cli->verb ? cli->verb->options : none;
+        char letters[2 * (GLOBALS + CLI_OPTIONS_MAX) + 3] = "";
         unsigned n;
         int o, status;
 
         (void) strcat(letters, cli->verb ? ":" : "+:");
-        n = add_options(long_options, letters + strlen(letters), globals, FIRST_GLOBAL);
-        (void) add_options(long_options + n, letters + strlen(letters),
-                           cli->verb ? cli->verb->options : none, FIRST_VERB_OPTION);
+        n = add_options(long_options, letters, verb, FIRST_VERB_OPTION);
+        (void) add_options(long_options + n, letters, globals, FIRST_GLOBAL);
         opterr = 0;
         while ((o = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
                 if (o == '?')
                         return cli_usage(cli, "unknown option %s", argv[optind - 1]);
                 if (o == ':')
                         return cli_usage(cli, "%s needs a value", argv[optind - 1]);
-                if (o >= FIRST_VERB_OPTION && o < FIRST_GLOBAL) {
+                if (o < FIRST_VERB_OPTION)
+                        o = by_letter(verb, o);
+                if (o < FIRST_GLOBAL) {
                         o -= FIRST_VERB_OPTION;
                         if (cli->givens == CLI_GIVEN_MAX)
                                 return cli_usage(cli, "too many options");
@@ -152,8 +162,7 @@ static int parse_options(struct cli *cli, int argc, char **argv) {
                         cli->value[o] = optarg ? optarg : "";
                         continue;
                 }
-                o = o >= FIRST_GLOBAL ? o - FIRST_GLOBAL : global_by_letter(o);
-                status = take_global(cli, (unsigned) o, optarg);
+                status = take_global(cli, (unsigned) (o - FIRST_GLOBAL), optarg);
                 if (status >= 0)
                         return status;
         }
@@ -238,6 +247,8 @@ int main(int argc, char **argv) {
         (void) copy_path(cli.context.state_dir, sizeof(cli.context.state_dir), STATE_DIR);
         (void) copy_path(cli.context.config_dir, sizeof(cli.context.config_dir), CONFIG_DIR);
         status = run(&cli, argc, argv);
+        if (cli.context.note[0] && !cli.quiet)
+                fprintf(stderr, "diskseal: note: %s\n", cli.context.note);
         context_done(&cli.context);
         if (fflush(stdout) != 0 && status == EXIT_DONE) {
                 perror("diskseal: standard output");

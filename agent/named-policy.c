@@ -9,8 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/config.h"
 #include "agent/machine.h"
-#include "base/file.h"
 
 static bool take_bool(const char *value, bool *ret) {
         static const char *const yes[] = { "yes", "true", "on", "1" };
@@ -143,11 +143,10 @@ static int find_file(struct context *c, const char *name, struct named_policy *r
                      struct error *err) {
         _cleanup_(freep) char *text = NULL;
         char path[320];
-        size_t size;
         int r;
 
         (void) snprintf(path, sizeof(path), "%s/policy.d/%s.conf", c->config_dir, name);
-        r = file_read(path, POLICY_FILE_MAX, &text, &size, err);
+        r = config_text(path, POLICY_FILE_MAX, &text, err);
         if (r == 0) {
                 r = named_policy_parse(name, text, ret, err);
                 if (r == 0)

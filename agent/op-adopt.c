@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/audit.h"
 #include "agent/bek.h"
 #include "agent/enroll.h"
 #include "agent/replace.h"
@@ -239,6 +240,7 @@ static int adopt_again(struct enroll *w) {
         (void) snprintf(w->ret->kek, sizeof(w->ret->kek), "%s", e->kek.name);
         w->ret->version = e->kek.version;
         (void) policy_of_steps(&e->kek.steps, &w->ret->policy);
+        w->ret->second_factor = e->kek.factor.kind != FACTOR_NONE;
         return w->c->dry_run ? OUTCOME_DONE : enroll_record(w, w->disk.luks);
 }
 
@@ -253,12 +255,16 @@ static int edit(struct enroll *w) {
 static int adopt_first(struct enroll *w) {
         int r;
 
-        if (w->c->dry_run)
-                return OUTCOME_DONE;
-        if ((r = enroll_open_kek(w)) != OUTCOME_DONE || (r = edit(w)) != OUTCOME_DONE ||
-            (r = enroll_write(w)) != OUTCOME_DONE)
+        if ((r = edit(w)) != OUTCOME_DONE || (r = enroll_write(w)) != OUTCOME_DONE)
                 return r;
         return enroll_record(w, luks_edit_result(w->edit));
+}
+
+/* What was prepared is done. */
+static int adopt(struct enroll *w) {
+        int r = w->disk.token ? adopt_again(w) : adopt_first(w);
+
+        return r == OUTCOME_DONE && w->args->replace ? replace_old(w) : r;
 }
 
 int op_adopt(struct context *c, const struct op_enroll *args, struct op_enrolled *ret,
@@ -266,13 +272,18 @@ int op_adopt(struct context *c, const struct op_enroll *args, struct op_enrolled
         _cleanup_(enroll_done) struct enroll w = {
                 .c = c, .args = args, .ret = ret, .why = why, .err = err
         };
+        struct audit_event e;
         int r;
 
         c->policy = args->policy;
         r = prepare(&w);
-        if (r == OUTCOME_DONE)
-                r = w.disk.token ? adopt_again(&w) : adopt_first(&w);
-        if (r != OUTCOME_DONE || c->dry_run || !args->replace)
+        if (r != OUTCOME_DONE)
                 return r;
-        return replace_old(&w);
+        if (c->dry_run)
+                return w.disk.token ? adopt_again(&w) : OUTCOME_DONE;
+        if (!w.disk.token && (r = enroll_open_kek(&w)) != OUTCOME_DONE)
+                return r;
+        e = enroll_event(&w, "adopt");
+        r = audit(c, &e, err);
+        return r < 0 ? r : audit_result(c, e, adopt(&w), err);
 }

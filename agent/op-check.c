@@ -105,6 +105,7 @@ static int check_one(struct context *c, const struct kek_record *record,
                 say(k, OP_LOCKED, "its policy is none of ours");
                 return 0;
         }
+        k->second_factor = kek->factor.kind != FACTOR_NONE;
         k->finding = policy_finding(&k->policy);
         r = next_state(c, next, kek, &state, &why, err);
         if (r == OUTCOME_REFUSED) {
@@ -117,20 +118,14 @@ static int check_one(struct context *c, const struct kek_record *record,
 
 /* Whatever the PCRs say: a version whose counter went on opens no more. */
 static void check_counter(const struct op_counter *counter, struct op_check *k) {
-        switch (counter->state) {
-        case OP_COUNTER_RETIRED: say(k, OP_LOCKED, "it was retired"); break;
-        case OP_COUNTER_MISSING: say(k, OP_LOCKED, "its counter isn't in the TPM"); break;
-        case OP_COUNTER_REPLACED:
-                say(k, OP_LOCKED, "something else is in the place of its counter");
-                break;
-        case OP_COUNTER_NONE:
-        case OP_COUNTER_UNKNOWN:
-        case OP_COUNTER_LIVE: break;
-        }
+        const char *trouble = op_counter_trouble(counter->state);
+
+        if (trouble)
+                say(k, OP_LOCKED, "%s", trouble);
 }
 
 int op_policy_check(struct context *c, const char *kek, const struct op_next_boot *next,
-                    struct op_checks *ret, struct error *err) {
+                    struct op_checks *ret, struct refusal *why, struct error *err) {
         _cleanup_(op_status_done) struct op_status s = { 0 };
         int r;
 
@@ -146,5 +141,7 @@ int op_policy_check(struct context *c, const char *kek, const struct op_next_boo
                 check_counter(&s.counter[i], &ret->check[ret->count++]);
         }
         context_release_tpm(c);
+        if (r == OUTCOME_DONE && kek && ret->count == 0)
+                return refusal_set(why, REFUSAL_UNKNOWN_DISK, "no KEK named %s is known here", kek);
         return r;
 }

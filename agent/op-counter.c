@@ -16,6 +16,19 @@ const char *op_counter_name(enum op_counter_state state) {
         return names[state];
 }
 
+const char *op_counter_trouble(enum op_counter_state state) {
+        switch (state) {
+        case OP_COUNTER_RETIRED: return "its counter in the TPM is beyond this version";
+        case OP_COUNTER_MISSING:
+                return "its counter isn't in the TPM: somebody removed it, or cleared the TPM";
+        case OP_COUNTER_REPLACED: return "something else is in the place of its counter";
+        case OP_COUNTER_NONE:
+        case OP_COUNTER_UNKNOWN:
+        case OP_COUNTER_LIVE: break;
+        }
+        return NULL;
+}
+
 static int look(struct context *c, const struct kek *kek, struct op_counter *ret,
                 struct error *err) {
         const struct step *s = kek_counter(kek);

@@ -162,7 +162,8 @@ static void check_tpm(struct op_doctor *d, struct context *c) {
                       "%s", err.text);
                 return;
         }
-        found(finding(d, OP_GOOD, "TPM", ""), "%s %s", info.manufacturer, info.vendor);
+        found(finding(d, OP_GOOD, "TPM", ""), "%s %s, firmware %08x.%08x", info.manufacturer,
+              info.vendor, info.firmware[0], info.firmware[1]);
         check_place(d, c, &info);
         check_lockout(d, &info);
         check_hierarchies(d, &info);
@@ -233,6 +234,19 @@ static void check_disk(struct op_doctor *d, const struct op_status_disk *k) {
                 found(finding(d, OP_GOOD, what, ""), "header %s", k->header);
 }
 
+static void check_kek(struct op_doctor *d, const struct kek_record *k,
+                      const struct op_counter *counter) {
+        const char *trouble = op_counter_trouble(counter->state);
+        char what[64];
+
+        if (!trouble)
+                return;
+        (void) snprintf(what, sizeof(what), "KEK %s", k->name);
+        found(finding(d, OP_BAD, what,
+                      "diskseal enroll, with a key of the owner, makes a new one."),
+              "%s", trouble);
+}
+
 int op_doctor(struct context *c, struct op_doctor *ret, struct error *err) {
         _cleanup_(op_status_done) struct op_status s = { 0 };
         struct refusal ignored = { 0 };
@@ -250,6 +264,8 @@ int op_doctor(struct context *c, struct op_doctor *ret, struct error *err) {
                 found(finding(ret, OP_BAD, "state",
                               "Move the file aside: disks open without it, by their device."),
                       "%s", err->text);
+        for (size_t i = 0; s.counter && i < s.keks; i++)
+                check_kek(ret, &s.kek[i], &s.counter[i]);
         for (size_t i = 0; i < s.disks; i++)
                 check_disk(ret, &s.disk[i]);
         return OUTCOME_DONE;

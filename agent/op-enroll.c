@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/audit.h"
 #include "agent/enroll.h"
 #include "base/crypto.h"
 
@@ -53,6 +54,10 @@ int enroll_record(struct enroll *w, const struct luks *l) {
         (void) snprintf(d->uuid, sizeof(d->uuid), "%s", w->ret->facts.uuid);
         (void) snprintf(d->role, sizeof(d->role), "%s", w->args->role);
         (void) snprintf(d->kek, sizeof(d->kek), "%s", w->args->kek);
+        if (w->ret->version) {
+                d->version = w->ret->version;
+                time_text(d->seen);
+        }
         state_place(d, &(struct luks_source){ w->args->device, w->args->header });
         d->size = w->ret->facts.device_size;
         if ((r = disk_remember_header(l, w->ret->slot, w->c->state_dir, w->err)) < 0 ||
@@ -60,6 +65,17 @@ int enroll_record(struct enroll *w, const struct luks *l) {
             (r = state_write(w->c->state_dir, &w->state, w->err)) < 0)
                 return error_prefix(w->err, "the disk is enrolled and opens, but isn't recorded");
         return OUTCOME_DONE;
+}
+
+struct audit_event enroll_event(const struct enroll *w, const char *verb) {
+        const struct kek *kek = w->disk.token ? &w->disk.token->entry[0].kek : &w->kek.kek;
+
+        return (struct audit_event){ .event = verb,
+                                     .subject = w->args->name,
+                                     .result = "begin",
+                                     .fact = { { "kek", kek->name, 0 },
+                                               { "version", NULL, kek->version },
+                                               { "role", w->args->role, 0 } } };
 }
 
 int enroll_write(struct enroll *w) {
@@ -75,6 +91,7 @@ int enroll_write(struct enroll *w) {
         (void) snprintf(w->ret->kek, sizeof(w->ret->kek), "%s", w->kek.kek.name);
         w->ret->version = w->kek.kek.version;
         (void) policy_of_steps(&w->kek.kek.steps, &w->ret->policy);
+        w->ret->second_factor = w->kek.kek.factor.kind != FACTOR_NONE;
         w->ret->kek_is_new = w->kek.is_new;
         return OUTCOME_DONE;
 }
@@ -143,20 +160,31 @@ static int write_header(struct enroll *w) {
         return r == LUKS_OK ? OUTCOME_DONE : refuse_luks(w->why, w->args->device, r, &reason);
 }
 
+static int format(struct enroll *w) {
+        int r;
+
+        if ((w->args->wipe && (r = wipe(w)) != OUTCOME_DONE) ||
+            (r = write_header(w)) != OUTCOME_DONE || (r = enroll_write(w)) != OUTCOME_DONE)
+                return r;
+        return enroll_record(w, luks_edit_result(w->edit));
+}
+
 int op_format(struct context *c, const struct op_enroll *args, struct op_enrolled *ret,
               struct refusal *why, struct error *err) {
         _cleanup_(enroll_done) struct enroll w = {
                 .c = c, .args = args, .ret = ret, .why = why, .err = err
         };
+        struct audit_event e;
         int r;
 
         if ((r = enroll_begin(&w)) != OUTCOME_DONE ||
             (r = enroll_check_name(&w, NULL)) != OUTCOME_DONE ||
             (r = op_format_check(args, why, err)) != OUTCOME_DONE || c->dry_run)
                 return r;
-        if ((r = enroll_open_kek(&w)) != OUTCOME_DONE ||
-            (args->wipe && (r = wipe(&w)) != OUTCOME_DONE) ||
-            (r = write_header(&w)) != OUTCOME_DONE || (r = enroll_write(&w)) != OUTCOME_DONE)
+        r = enroll_open_kek(&w);
+        if (r != OUTCOME_DONE)
                 return r;
-        return enroll_record(&w, luks_edit_result(w.edit));
+        e = enroll_event(&w, "format");
+        r = audit(c, &e, err);
+        return r < 0 ? r : audit_result(c, e, format(&w), err);
 }

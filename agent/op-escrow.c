@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/audit.h"
 #include "agent/change.h"
 #include "agent/op.h"
 #include "base/hex.h"
@@ -232,15 +233,22 @@ int op_escrow_add(struct context *c, const struct op_escrow_add *args, struct op
                   struct refusal *why, struct error *err) {
         _cleanup_(change_done) struct change w = { .c = c, .why = why, .err = err };
         _cleanup_(plan_done) struct plan p = { 0 };
+        struct audit_event e;
         int r;
 
         if ((r = gather(c, args->certs, &p.certs, why, err)) != OUTCOME_DONE ||
             (r = change_find(&w, args->disk.what, args->disk.header)) != OUTCOME_DONE ||
-            (r = prepare(&w, &p)) != OUTCOME_DONE)
+            (r = change_settled(&w)) != OUTCOME_DONE || (r = prepare(&w, &p)) != OUTCOME_DONE)
                 return r;
         if (c->dry_run)
                 return list_escrows(w.disk.luks, w.disk.token, &p.certs, ret, err);
-        if ((r = change_open(&w)) != OUTCOME_DONE || (r = add(&w, &p)) != OUTCOME_DONE)
+        e = (struct audit_event){ .event = "escrow-add",
+                                  .subject = w.disk.token->name,
+                                  .result = "begin",
+                                  .fact = { { "slot", NULL, p.slot },
+                                            { "certificates", NULL, p.certs.count } } };
+        if ((r = change_open(&w)) != OUTCOME_DONE || (r = audit(c, &e, err)) < 0 ||
+            (r = audit_result(c, e, add(&w, &p), err)) != OUTCOME_DONE)
                 return r;
         return list_escrows(luks_edit_result(w.edit), w.disk.token, &p.certs, ret, err);
 }
@@ -283,9 +291,10 @@ static int remove_escrow(struct change *w, unsigned slot) {
 int op_escrow_remove(struct context *c, const struct op_disk *disk, int slot, struct op_slot *ret,
                      struct refusal *why, struct error *err) {
         _cleanup_(change_done) struct change w = { .c = c, .why = why, .err = err };
+        struct audit_event e;
         int r = change_find(&w, disk->what, disk->header);
 
-        if (r != OUTCOME_DONE)
+        if (r != OUTCOME_DONE || (r = change_settled(&w)) != OUTCOME_DONE)
                 return r;
         slot = slot_of_role(&w.disk, SLOT_ESCROW, slot);
         if (slot == -ENOTUNIQ)
@@ -299,6 +308,11 @@ int op_escrow_remove(struct context *c, const struct op_disk *disk, int slot, st
         ret->slot = (unsigned) slot;
         if (c->dry_run)
                 return OUTCOME_DONE;
-        r = change_open(&w);
-        return r == OUTCOME_DONE ? remove_escrow(&w, (unsigned) slot) : r;
+        e = (struct audit_event){ .event = "escrow-remove",
+                                  .subject = ret->name,
+                                  .result = "begin",
+                                  .fact = { { "slot", NULL, ret->slot } } };
+        if ((r = change_open(&w)) != OUTCOME_DONE || (r = audit(c, &e, err)) < 0)
+                return r;
+        return audit_result(c, e, remove_escrow(&w, (unsigned) slot), err);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/audit.h"
 #include "agent/change.h"
 #include "agent/differ.h"
 #include "agent/op.h"
@@ -154,9 +155,11 @@ static int open_unpinned(struct change *w) {
 int op_header_approve(struct context *c, const struct op_approve *args, struct op_approval *ret,
                       struct refusal *why, struct error *err) {
         _cleanup_(change_done) struct change w = { .c = c, .why = why, .err = err };
+        struct audit_event e;
         int r = change_find(&w, args->disk.what, args->disk.header);
 
-        if (r != OUTCOME_DONE || (r = compare(&w, ret)) < 0 || c->dry_run)
+        if (r != OUTCOME_DONE || (r = change_settled(&w)) != OUTCOME_DONE ||
+            (r = compare(&w, ret)) < 0 || c->dry_run)
                 return r;
         if ((r = open_unpinned(&w)) != OUTCOME_DONE ||
             (r = check_owner(&w, args->owner)) != OUTCOME_DONE)
@@ -164,8 +167,15 @@ int op_header_approve(struct context *c, const struct op_approve *args, struct o
         if (!args->agree(ret, args->user))
                 return refusal_set(why, REFUSAL_UNCONFIRMED, "%s: its header was not approved",
                                    ret->name);
-        if ((r = change_edit(&w)) != OUTCOME_DONE ||
-            (r = disk_put_token(w.edit, w.disk.token_id, w.disk.token, err)) < 0)
+        e = (struct audit_event){ .event = "header-approve",
+                                  .subject = ret->name,
+                                  .result = "begin",
+                                  .fact = { { "differences", NULL, ret->count },
+                                            { "by", args->owner ? "owner" : "open", 0 } } };
+        if ((r = change_edit(&w)) != OUTCOME_DONE || (r = audit(c, &e, err)) < 0)
                 return r;
-        return change_remember(&w, luks_edit_result(w.edit));
+        r = disk_put_token(w.edit, w.disk.token_id, w.disk.token, err);
+        if (r == 0)
+                r = change_remember(&w, luks_edit_result(w.edit));
+        return audit_result(c, e, r, err);
 }

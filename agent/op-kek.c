@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/archive.h"
+#include "agent/audit.h"
 #include "agent/disk.h"
 #include "agent/ek.h"
 #include "agent/kek-policy.h"
@@ -147,6 +149,45 @@ static int create(struct context *c, struct op_kek *k, uint32_t version, struct 
         return r > 0 ? refuse_kek(why, k->name, &k->kek, r, &reason) : r;
 }
 
+/* What a literal or a predicted policy takes for the state of a boot is what was there when the
+ * disk was opened, not what the running system made of it since. */
+static int is_booted_state(const struct op_kek *k, struct error *err) {
+        const struct kek *before = k->before;
+        struct policy policy;
+
+        if (!policy_of_steps(&k->kek.steps, &policy))
+                return error_set(err, -EBADMSG, "KEK %s v%u has steps of no policy", k->name,
+                                 k->kek.version);
+        switch (policy.kind) {
+        case POLICY_PREDICTED:
+                return policy_has_alternative(&before->steps, &k->kek.sealed.pcrs, err);
+        case POLICY_LITERAL: return pcrs_equal(&before->sealed.pcrs, &k->kek.sealed.pcrs);
+        case POLICY_SIGNED:
+        case POLICY_KINDS: break;
+        }
+        return 1;
+}
+
+/* The latch is shut: the next boot has to show that the TPM gives it back. */
+static int let_wait(struct context *c, struct op_kek *k, struct secret **made, struct refusal *why,
+                    struct error *err) {
+        int r = is_booted_state(k, err);
+
+        if (r < 0)
+                return r;
+        if (r == 0) {
+                refusal_set(why, REFUSAL_LATCHED,
+                            "KEK %s can't be sealed now: the latch is shut, and its PCRs aren't "
+                            "what they were when the disks were opened",
+                            k->name);
+                refusal_detail(why, "what runs now has extended them; rotate after the next boot");
+                return OUTCOME_REFUSED;
+        }
+        k->key = *made;
+        k->waits = true;
+        return context_keep(c, &k->kek, TAKE(*made), err);
+}
+
 int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
                 struct error *err) {
         _cleanup_(secret_freep) struct secret *made = NULL;
@@ -158,32 +199,40 @@ int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct re
                 r = context_kek_made(c, k->name, &k->kek, &k->key, why, err);
                 c->policy = said;
         }
-        if (r != OUTCOME_DONE)
-                return r;
-        if (!crypto_same(made, k->key))
-                return error_set(err, -EIO, "the TPM gives back another key than was sealed");
-        return op_kek_check_tpm(c, &k->kek, why, err);
+        if (r == OUTCOME_REFUSED && why->kind == REFUSAL_LATCHED && k->may_wait && k->before) {
+                r = let_wait(c, k, &made, why, err);
+                if (r == OUTCOME_DONE)
+                        *why = (struct refusal){ 0 };
+        } else if (r == OUTCOME_DONE && !crypto_same(made, k->key))
+                r = error_set(err, -EIO, "the TPM gives back another key than was sealed");
+        return r == OUTCOME_DONE ? op_kek_check_tpm(c, &k->kek, why, err) : r;
 }
 
-int op_kek_new(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
-               struct error *err) {
-        _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
-        char folder[300];
-        int r;
+static int make_and_record(struct context *c, struct op_kek *k, uint32_t version,
+                           struct refusal *why, struct error *err) {
+        _cleanup_(freep) struct kek_record *record = NULL;
+        int r = archive_record(c, k->name, &record, why, err);
 
-        if (!record)
-                return error_nomem(err);
+        if (r != OUTCOME_DONE)
+                return r;
         r = op_kek_make(c, k, version, why, err);
         if (r != OUTCOME_DONE)
                 return r;
         k->is_new = true;
-        (void) snprintf(record->name, sizeof(record->name), "%s", k->name);
         (void) snprintf(record->policy, sizeof(record->policy), "%s", k->policy->name);
-        record->has_current = true;
-        record->current = k->kek;
-        time_text(record->current_created);
-        context_store(c, folder);
-        return store_write(folder, record, err);
+        return archive_begin(c, record, &(struct archive_key){ &k->kek, k->key }, why, err);
+}
+
+int op_kek_new(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
+               struct error *err) {
+        const struct audit_event e = { .event = "kek-new",
+                                       .subject = k->name,
+                                       .result = "begin",
+                                       .fact = { { "version", NULL, version },
+                                                 { "policy", k->policy->name, 0 } } };
+        int r = audit(c, &e, err);
+
+        return r < 0 ? r : audit_result(c, e, make_and_record(c, k, version, why, err), err);
 }
 
 /* What becomes of a counter's verdict where the counter has to be there. */

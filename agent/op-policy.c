@@ -44,6 +44,7 @@ static int list_names(struct context *c, struct op_policies *all, struct error *
                                         r < 0 ? fault.text : why.what);
                 (void) snprintf(n->from, sizeof(n->from), "%s", r == OUTCOME_DONE ? p.from : "-");
                 n->policy = p.policy;
+                n->second_factor = p.factor.from != FROM_NONE;
         }
         store_names_free(names, count);
         return all->name ? 0 : error_nomem(err);
@@ -68,6 +69,7 @@ int op_policy_show(struct context *c, struct op_policies *ret, struct error *err
                 p->version = s.kek[i].current.version;
                 p->sealed = s.kek[i].current.sealed.pcrs;
                 (void) policy_of_steps(&s.kek[i].current.steps, &p->policy);
+                p->second_factor = s.kek[i].current.factor.kind != FACTOR_NONE;
                 ret->count++;
         }
         /* Without a TPM the policies can still be shown; only the comparison is missing. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/audit.h"
 #include "agent/change.h"
 #include "agent/op.h"
 #include "keys/keyslots.h"
@@ -56,11 +57,19 @@ static int add(struct change *w, const struct op_recovery_add *args, const struc
         return change_record(w, luks_edit_result(w->edit), s->slot, false);
 }
 
+static struct audit_event event(const char *verb, const struct op_slot *s) {
+        return (struct audit_event){ .event = verb,
+                                     .subject = s->name,
+                                     .result = "begin",
+                                     .fact = { { "slot", NULL, s->slot } } };
+}
+
 int op_recovery_add(struct context *c, const struct op_recovery_add *args, struct op_slot *ret,
                     struct refusal *why, struct error *err) {
         _cleanup_(change_done) struct change w = { .c = c, .why = why, .err = err };
         const struct luks_need need = { .slot = true, .token = true, .json = TOKEN_JSON };
         struct luks_reason reason = { 0 };
+        struct audit_event e;
         unsigned slot, id;
         int r;
 
@@ -77,7 +86,11 @@ int op_recovery_add(struct context *c, const struct op_recovery_add *args, struc
                 return OUTCOME_DONE;
 
         r = change_open(&w);
-        return r == OUTCOME_DONE ? add(&w, args, ret, id) : r;
+        if (r != OUTCOME_DONE)
+                return r;
+        e = event("recovery-add", ret);
+        r = audit(c, &e, err);
+        return r < 0 ? r : audit_result(c, e, add(&w, args, ret, id), err);
 }
 
 int op_owner_verify(struct context *c, const struct op_disk *disk, const struct owner_key *owner,
@@ -103,8 +116,6 @@ int op_owner_verify(struct context *c, const struct op_disk *disk, const struct 
 static int remove_slot(struct change *w, unsigned slot) {
         int r;
 
-        if ((r = change_open(w)) != OUTCOME_DONE || (r = change_edit(w)) != OUTCOME_DONE)
-                return r;
         for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++) {
                 const struct json *token = luks_token(luks_edit_result(w->edit), id);
                 unsigned marked;
@@ -139,13 +150,26 @@ static bool has_orphans(const struct luks *l) {
 static int remove_orphans(struct change *w) {
         int r;
 
-        if ((r = change_open(w)) != OUTCOME_DONE || (r = change_edit(w)) != OUTCOME_DONE)
-                return r;
         for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++)
                 if (is_orphan(luks_edit_result(w->edit), id) &&
                     (r = luks_token_remove(w->edit, id, w->err)) < 0)
                         return r;
         return OUTCOME_DONE;
+}
+
+static int remove_logged(struct change *w, const struct op_slot *s) {
+        struct audit_event e = event("recovery-remove", s);
+        int r;
+
+        if (s->slot == LUKS_SLOTS_MAX)
+                e.fact[0] = (struct audit_fact){ "leftover", "token", 0 };
+        if (w->c->dry_run)
+                return OUTCOME_DONE;
+        if ((r = change_open(w)) != OUTCOME_DONE || (r = change_edit(w)) != OUTCOME_DONE ||
+            (r = audit(w->c, &e, w->err)) < 0)
+                return r;
+        r = s->slot == LUKS_SLOTS_MAX ? remove_orphans(w) : remove_slot(w, s->slot);
+        return audit_result(w->c, e, r, w->err);
 }
 
 int op_recovery_remove(struct context *c, const struct op_disk *disk, int slot, struct op_slot *ret,
@@ -161,11 +185,11 @@ int op_recovery_remove(struct context *c, const struct op_disk *disk, int slot, 
                                    disk_subject(&w.disk));
         if (slot < 0 && has_orphans(w.disk.luks)) {
                 fill(&w, LUKS_SLOTS_MAX, ret);
-                return c->dry_run ? OUTCOME_DONE : remove_orphans(&w);
+                return remove_logged(&w, ret);
         }
         if (slot < 0)
                 return refusal_set(why, REFUSAL_NO_SLOT, "%s has no such recovery keyslot",
                                    disk_subject(&w.disk));
         fill(&w, (unsigned) slot, ret);
-        return c->dry_run ? OUTCOME_DONE : remove_slot(&w, (unsigned) slot);
+        return remove_logged(&w, ret);
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/archive.h"
+#include "agent/audit.h"
 #include "agent/change.h"
 #include "agent/kek-policy.h"
 #include "agent/op.h"
@@ -29,7 +31,7 @@ static int replace_kek(struct work *k) {
         _cleanup_(freep) struct kek_record *record = NULL;
         const struct token *t = k->w.disk.token;
         struct named_policy policy;
-        uint32_t version = 0;
+        uint32_t version;
         int r = context_record(k->w.c, k->kek.name, &record, k->w.err);
 
         if (r < 0)
@@ -40,10 +42,7 @@ static int replace_kek(struct work *k) {
                         return r;
         } else
                 policy = *k->kek.policy;
-        if (record->has_current)
-                version = newer(version, record->current.version);
-        if (record->has_staged)
-                version = newer(version, record->staged.version);
+        version = archive_newest(record);
         for (unsigned i = 0; i < t->entries; i++)
                 if (strcmp(t->entry[i].kek.name, k->kek.name) == 0)
                         version = newer(version, t->entry[i].kek.version);
@@ -120,6 +119,8 @@ static int record(struct work *k) {
         (void) snprintf(d.uuid, sizeof(d.uuid), "%s", k->ret->uuid);
         (void) snprintf(d.role, sizeof(d.role), "%s", k->ret->role);
         (void) snprintf(d.kek, sizeof(d.kek), "%s", k->ret->kek);
+        d.version = k->ret->version;
+        time_text(d.seen);
         state_place(&d, &(struct luks_source){ k->w.target.device, k->w.target.header });
         d.size = luks_facts(now)->device_size;
         d.proven |= 1u << k->ret->owner_slot;
@@ -153,6 +154,7 @@ static int write_all(struct work *k) {
         k->ret->version = k->kek.kek.version;
         k->ret->kek_is_new = k->kek.is_new;
         (void) policy_of_steps(&k->kek.kek.steps, &k->ret->policy);
+        k->ret->second_factor = k->kek.kek.factor.kind != FACTOR_NONE;
         r = drop_old(k);
         return r < 0 ? r : record(k);
 }
@@ -179,6 +181,7 @@ int op_reenroll(struct context *c, const struct op_reenroll *args, struct op_ree
                                                .ret = ret };
         struct change *w = &k.w;
         struct owner_way way = { 0 };
+        struct audit_event e;
         int r = change_find(w, args->disk.what, args->disk.header);
 
         if (r != OUTCOME_DONE)
@@ -195,5 +198,15 @@ int op_reenroll(struct context *c, const struct op_reenroll *args, struct op_ree
         if (r != OUTCOME_DONE || c->dry_run)
                 return r;
         r = open_kek(&k);
-        return r == OUTCOME_DONE ? write_all(&k) : r;
+        if (r != OUTCOME_DONE)
+                return r;
+        e = (struct audit_event){ .event = "enroll",
+                                  .subject = ret->name,
+                                  .result = "begin",
+                                  .fact = { { "kek", k.kek.kek.name, 0 },
+                                            { "version", NULL, k.kek.kek.version },
+                                            { "by", "owner", 0 },
+                                            { "slot", NULL, ret->owner_slot } } };
+        r = audit(c, &e, err);
+        return r < 0 ? r : audit_result(c, e, write_all(&k), err);
 }

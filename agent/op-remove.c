@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/audit.h"
 #include "agent/disk.h"
 #include "agent/op.h"
 #include "agent/target.h"
@@ -68,14 +69,35 @@ static int remove_ours(const struct disk *d, struct refusal *why, struct error *
         if ((luks_facts(d->luks)->slots & (1u << d->token->slot)) && disk_owns_slot(d) &&
             (r = luks_slot_remove(edit, d->token->slot, err)) < 0)
                 return r;
-        r = luks_token_remove(edit, d->token_id, err);
-        return r < 0 ? r : OUTCOME_DONE;
+        if ((r = luks_token_remove(edit, d->token_id, err)) < 0 || !d->older)
+                return r;
+        /* Of a rotation that was staged. */
+        if (d->older->slot != d->token->slot &&
+            (r = luks_slot_remove(edit, d->older->slot, err)) < 0)
+                return r;
+        return luks_token_remove(edit, d->older_id, err);
+}
+
+static int remove_and_forget(const struct context *c, const struct disk *d, struct state *s,
+                             struct refusal *why, struct error *err) {
+        const char *uuid = luks_facts(d->luks)->uuid;
+        int r = remove_ours(d, why, err);
+
+        if (r != OUTCOME_DONE)
+                return r;
+        if (state_by_uuid(s, uuid)) {
+                state_drop(s, uuid);
+                r = state_write(c->state_dir, s, err);
+        }
+        return r < 0 ? error_prefix(err, "the keyslot is gone, but the disk is still recorded")
+                     : OUTCOME_DONE;
 }
 
 int op_remove(struct context *c, const struct op_disk *disk, const char *key_file,
               struct op_removed *ret, struct refusal *why, struct error *err) {
         _cleanup_(disk_done) struct disk d = DISK_INIT;
         _cleanup_(state_done) struct state s = { 0 };
+        struct audit_event e;
         struct target t;
         const char *uuid;
         int r;
@@ -97,13 +119,10 @@ int op_remove(struct context *c, const struct op_disk *disk, const char *key_fil
         if (c->dry_run)
                 return OUTCOME_DONE;
 
-        r = remove_ours(&d, why, err);
-        if (r != OUTCOME_DONE)
-                return r;
-        if (state_by_uuid(&s, uuid)) {
-                state_drop(&s, uuid);
-                r = state_write(c->state_dir, &s, err);
-        }
-        return r < 0 ? error_prefix(err, "the keyslot is gone, but the disk is still recorded")
-                     : OUTCOME_DONE;
+        e = (struct audit_event){ .event = "remove",
+                                  .subject = ret->name,
+                                  .result = "begin",
+                                  .fact = { { "slot", NULL, ret->slot } } };
+        r = audit(c, &e, err);
+        return r < 0 ? r : audit_result(c, e, remove_and_forget(c, &d, &s, why, err), err);
 }

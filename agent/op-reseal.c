@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/audit.h"
 #include "agent/kek-policy.h"
 #include "agent/op.h"
 
@@ -53,6 +54,7 @@ static void enroll_one(struct context *c, const struct op_reseal *args, struct o
                                    .owner = args->owner,
                                    .policy = args->policy };
         struct op_reenrolled done = { 0 };
+        struct error unlogged = { 0 };
         int r;
 
         if (access(d->known.device, F_OK) < 0) {
@@ -60,6 +62,10 @@ static void enroll_one(struct context *c, const struct op_reseal *args, struct o
                 return;
         }
         r = op_reenroll(c, &one, &done, &d->refusal, &d->error);
+        /* It stands in a report, and isn't what the verb ends with. */
+        if (r == OUTCOME_REFUSED &&
+            audit_refusal(c, "enroll", d->known.name, &d->refusal, &unlogged) < 0)
+                refusal_detail(&d->refusal, "it isn't in the audit log: %.150s", unlogged.text);
         d->what = r != OUTCOME_DONE ? ROTATED_FAILED : c->dry_run ? ROTATED_PENDING : ROTATED_DONE;
         if (d->what != ROTATED_DONE)
                 return;
@@ -98,6 +104,7 @@ static int by_owner(struct context *c, const struct op_reseal *args, struct op_r
 int op_reseal(struct context *c, const struct op_reseal *args, struct op_rotated *ret,
               struct refusal *why, struct error *err) {
         struct op_rotate rotate = { .kek = args->kek, .policy = args->policy };
+        struct audit_event e;
         struct pcrs next;
         int r;
 
@@ -109,5 +116,17 @@ int op_reseal(struct context *c, const struct op_reseal *args, struct op_rotated
                 rotate.states_count = 1;
         }
         rotate.states = &next; /* none of those that it has */
-        return args->owner ? by_owner(c, args, ret, why, err) : by_kek(c, &rotate, ret, why, err);
+        if (!c->dry_run && (r = context_lock(c, err)) < 0)
+                return r;
+        e = (struct audit_event){ .event = "policy-reseal",
+                                  .subject = args->kek,
+                                  .result = "begin",
+                                  .fact = { { "by", args->owner ? "owner" : "tpm", 0 } } };
+        if (args->policy)
+                e.fact[1] = (struct audit_fact){ "policy", args->policy->name, 0 };
+        r = audit(c, &e, err);
+        if (r < 0)
+                return r;
+        r = args->owner ? by_owner(c, args, ret, why, err) : by_kek(c, &rotate, ret, why, err);
+        return audit_result(c, e, r, err);
 }

@@ -5,23 +5,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "agent/archive.h"
+#include "agent/audit.h"
+#include "agent/due.h"
 #include "agent/kek-policy.h"
-#include "agent/op.h"
-#include "agent/rotate-disks.h"
-#include "base/crypto.h"
-
-struct rotation {
-        struct context *c;
-        const struct op_rotate *args;
-        struct op_rotated *ret;
-        struct kek_record *record;
-        struct rotate_disks disks;
-        bool has_target;
-        struct kek target;
-        struct secret *target_key; /* borrowed; as the TPM gave it back */
-        struct refusal *why;
-        struct error *err;
-};
+#include "agent/rotate-run.h"
 
 static void rotation_done(struct rotation *r) {
         free(r->record);
@@ -33,17 +21,60 @@ void op_rotated_done(struct op_rotated *r) {
         *r = (struct op_rotated){ 0 };
 }
 
+bool rotation_is_target(const struct rotation *r, const struct kek *kek) {
+        return r->has_target && kek_equal(&r->target, kek);
+}
+
 /* --- what stands on the disks and in the store --- */
 
+/* The disks that weren't asked for stay as they are. */
+static int select_disks(struct rotation *r) {
+        const char *const *names = r->args->disks;
+        size_t found = 0, wanted = 0;
+
+        if (!names)
+                return OUTCOME_DONE;
+        for (; names[wanted]; wanted++)
+                ;
+        for (size_t i = 0; i < r->disks.count; i++) {
+                struct op_rotated_disk *d = r->disks.disk[i].report;
+                bool named = false;
+
+                for (size_t n = 0; n < wanted; n++)
+                        named |= strcmp(names[n], d->known.name) == 0;
+                found += named;
+                if (!named)
+                        d->what = ROTATED_LEFT;
+        }
+        if (found == wanted)
+                return OUTCOME_DONE;
+        refusal_set(r->why, REFUSAL_UNKNOWN_DISK, "not every disk that was named has KEK %s",
+                    r->args->kek);
+        refusal_detail(r->why, "diskseal status says which disk has which");
+        return OUTCOME_REFUSED;
+}
+
+static bool is_behind(const struct rotation *r) {
+        for (size_t i = 0; i < r->disks.count; i++) {
+                const struct candidate *d = &r->disks.disk[i];
+
+                if (rotate_disk_in_run(d) &&
+                    (d->keks != 1 || !rotate_disk_has(d, &r->record->current)))
+                        return true;
+        }
+        return false;
+}
+
 /* The version that an interrupted rotation was on the way to: as recorded, or, where the record was
- * lost, the newer of two that stand on a disk. */
+ * lost, the newer of two that stand on a disk. Where nothing new is wanted, the current one, for
+ * disks that were away. */
 static void find_target(struct rotation *r) {
         if (r->record->has_staged) {
                 r->target = r->record->staged;
                 r->has_target = true;
                 return;
         }
-        for (size_t i = 0; i < r->ret->count; i++) {
+        for (size_t i = 0; i < r->disks.count; i++) {
                 const struct candidate *d = &r->disks.disk[i];
 
                 if (!rotate_disk_in_run(d) || d->keks < 2 ||
@@ -52,23 +83,33 @@ static void find_target(struct rotation *r) {
                 r->target = d->kek[0];
                 r->has_target = true;
         }
+        if (r->record->has_current && kek_equal(&r->target, &r->record->current))
+                r->is_current = r->has_target;
+        if (r->has_target || r->args->mode != ROTATE_FINISH || !r->record->has_current ||
+            !is_behind(r))
+                return;
+        r->target = r->record->current;
+        r->has_target = r->is_current = true;
 }
 
-static uint32_t newest_version(const struct rotation *r) {
-        uint32_t newest = r->record->has_current ? r->record->current.version : 0;
+uint32_t rotation_newest(const struct rotation *r) {
+        const struct kek_record *k = r->record;
+        uint32_t newest = k->has_current ? k->current.version : 0;
 
-        if (r->record->has_staged && r->record->staged.version > newest)
-                newest = r->record->staged.version;
-        for (size_t i = 0; i < r->ret->count; i++)
-                if (r->ret->disks[i].version > newest)
-                        newest = r->ret->disks[i].version;
+        if (k->has_staged && k->staged.version > newest)
+                newest = k->staged.version;
+        if (k->given_up > newest)
+                newest = k->given_up;
+        for (size_t i = 0; i < r->disks.count; i++)
+                if (r->disks.disk[i].report->version > newest)
+                        newest = r->disks.disk[i].report->version;
         return newest;
 }
 
 static enum rotation_state where(const struct rotation *r) {
         struct rotation_facts facts = { .recorded = r->has_target };
 
-        for (size_t i = 0; i < r->ret->count; i++) {
+        for (size_t i = 0; i < r->disks.count; i++) {
                 const struct candidate *d = &r->disks.disk[i];
 
                 if (!rotate_disk_in_run(d))
@@ -82,38 +123,64 @@ static enum rotation_state where(const struct rotation *r) {
         return rotation_resume(&facts);
 }
 
+/* What the KEK has now: as recorded, else as the first disk has it. */
+static const struct kek *any_version(const struct rotation *r) {
+        if (r->record->has_current)
+                return &r->record->current;
+        for (size_t i = 0; i < r->disks.count; i++)
+                if (r->disks.disk[i].keks > 0)
+                        return &r->disks.disk[i].kek[0];
+        return NULL;
+}
+
+int rotation_policy(const struct rotation *r, struct named_policy *ret) {
+        if (r->args->policy) {
+                *ret = *r->args->policy;
+                return OUTCOME_DONE;
+        }
+        return kek_policy_next(r->c, r->record, any_version(r), ret, r->why, r->err);
+}
+
 /* --- the TPM's part: every key that the run needs, then the TPM is let go --- */
 
-/* The key of a disk that doesn't have the target yet: the newest of its versions that opens. */
+/* Of the disks that still need it: the newest version that opens, and isn't the target. */
 static int open_live(struct rotation *r, struct candidate *d) {
         struct refusal why = { 0 }, later = { 0 };
+        bool tried = false;
 
         for (unsigned i = 0; i < d->keks; i++) {
-                int e = context_kek(r->c, d->report->known.name, &d->kek[i], &d->live_key,
-                                    i == 0 ? &why : &later, r->err);
+                int e;
 
+                if (rotation_is_target(r, &d->kek[i]))
+                        continue;
+                e = context_kek(r->c, d->report->known.name, &d->kek[i], &d->live_key,
+                                tried ? &later : &why, r->err);
                 if (e < 0)
                         return e;
                 if (e == OUTCOME_DONE) {
                         d->live = &d->kek[i];
                         return OUTCOME_DONE;
                 }
+                tried = true;
         }
-        rotate_disk_drop(d, OUTCOME_REFUSED, &why, r->err);
+        /* A disk that has nothing but the target needs no other. */
+        if (tried)
+                rotate_disk_drop(d, OUTCOME_REFUSED, &why, r->err);
         return OUTCOME_DONE;
 }
 
-static int open_all_live(struct rotation *r) {
+/* @all: also of the disks that have the target already. */
+static int open_all_live(struct rotation *r, bool all) {
         const struct refusal *first = NULL;
         bool any = false;
 
-        for (size_t i = 0; i < r->ret->count; i++) {
+        for (size_t i = 0; i < r->disks.count; i++) {
                 struct candidate *d = &r->disks.disk[i];
                 int e;
 
                 if (!rotate_disk_in_run(d))
                         continue;
-                if (!r->has_target || !rotate_disk_has(d, &r->target)) {
+                if (all || !r->has_target || !rotate_disk_has(d, &r->target)) {
                         e = open_live(r, d);
                         if (e < 0)
                                 return e;
@@ -129,188 +196,152 @@ static int open_all_live(struct rotation *r) {
         return OUTCOME_REFUSED;
 }
 
+static void hold(struct rotation *r, const char *words) {
+        r->held = true;
+        (void) snprintf(r->ret->kept, sizeof(r->ret->kept), "%s", words);
+}
+
+static bool makes_new(enum rotate_mode mode) {
+        return mode == ROTATE_ALL || mode == ROTATE_STAGE || mode == ROTATE_TRUST;
+}
+
+/* The version that waits gives its place to a new one, and stays on each disk until that one is
+ * there. */
+static void replace_target(struct rotation *r) {
+        r->ret->replaced = r->target.version;
+        r->anew = true;
+}
+
 /* Return: OUTCOME_DONE; OUTCOME_REFUSED where this TPM, as it is now, opens nothing. A staged
- * object that is damaged is given up for a new one. */
+ * object that is damaged is given up for a new one; and one that can't be proven before the next
+ * boot, if a new one is wanted now. */
 static int open_target(struct rotation *r) {
         struct refusal why = { 0 };
         int e;
 
-        if (!r->has_target)
+        if (!r->has_target || r->args->mode == ROTATE_ABORT)
                 return OUTCOME_DONE;
+        if (r->args->mode == ROTATE_STAGE && !r->is_current) {
+                replace_target(r);
+                return OUTCOME_DONE;
+        }
         e = context_kek(r->c, r->ret->kek, &r->target, &r->target_key, &why, r->err);
         if (e != OUTCOME_REFUSED)
                 return e;
-        if (why.kind != REFUSAL_OBJECT_DAMAGED && why.kind != REFUSAL_TOKEN_DAMAGED) {
-                *r->why = why;
-                return OUTCOME_REFUSED;
+        if (why.kind == REFUSAL_LATCHED && !makes_new(r->args->mode)) {
+                hold(r, "the latch forbids to unseal now");
+                return OUTCOME_DONE;
         }
-        r->has_target = false;
+        if (why.kind == REFUSAL_OBJECT_DAMAGED || why.kind == REFUSAL_TOKEN_DAMAGED ||
+            why.kind == REFUSAL_LATCHED) {
+                replace_target(r);
+                return OUTCOME_DONE;
+        }
+        *r->why = why;
+        return OUTCOME_REFUSED;
+}
+
+static int prepare(struct rotation *r, enum rotation_state *ret_state) {
+        bool needs_old = r->args->mode == ROTATE_ABORT;
+        int e = open_target(r);
+
+        if (e != OUTCOME_DONE)
+                return e;
+        if (!r->held) {
+                e = open_all_live(r, needs_old || r->anew);
+                if (e != OUTCOME_DONE)
+                        return e;
+        }
+        r->ret->resumed = r->has_target && !r->anew;
+        *ret_state = where(r);
+        r->ret->to = r->ret->resumed ? r->target.version : rotation_newest(r) + 1;
         return OUTCOME_DONE;
 }
 
-/* --- effects --- */
+/* --- the run --- */
 
-static int write_record(struct rotation *r) {
-        char folder[300];
+/* What is wanted, or what happened. */
+static int event(struct rotation *r, enum rotation_state state, enum rotation_event *ret) {
+        int revoked;
 
-        context_store(r->c, folder);
-        return store_write(folder, r->record, r->err);
-}
-
-/* The version that the next one follows: one that opened, with a counter if there's such a one. */
-static const struct candidate *predecessor(const struct rotation *r) {
-        const struct candidate *found = NULL;
-
-        for (size_t i = 0; i < r->ret->count; i++) {
-                const struct candidate *d = &r->disks.disk[i];
-
-                if (d->live && (!found || (!found->live->has_counter && d->live->has_counter)))
-                        found = d;
+        if (r->anew) {
+                *ret = ROTATION_ANEW;
+                return 0;
         }
-        return found;
-}
-
-static void raise_le(const struct kek *kek, uint64_t *ret) {
-        const struct step *s = kek_counter(kek);
-
-        if (s && s->nv.le > *ret)
-                *ret = s->nv.le;
-}
-
-/* The highest value of the counter that any version allows that is known here. */
-static uint64_t highest_le(const struct rotation *r) {
-        uint64_t le = 0;
-
-        if (r->record->has_current)
-                raise_le(&r->record->current, &le);
-        if (r->record->has_staged)
-                raise_le(&r->record->staged, &le);
-        for (size_t i = 0; i < r->ret->count; i++)
-                for (unsigned k = 0; k < r->disks.disk[i].keks; k++)
-                        raise_le(&r->disks.disk[i].kek[k], &le);
-        return le;
-}
-
-/* What the KEK has now: as recorded, else as the first disk has it. */
-static const struct kek *any_version(const struct rotation *r) {
-        if (r->record->has_current)
-                return &r->record->current;
-        for (size_t i = 0; i < r->ret->count; i++)
-                if (r->disks.disk[i].keks > 0)
-                        return &r->disks.disk[i].kek[0];
-        return NULL;
-}
-
-static int next_policy(const struct rotation *r, struct named_policy *ret) {
-        if (r->args->policy) {
-                *ret = *r->args->policy;
-                return OUTCOME_DONE;
+        switch (r->args->mode) {
+        case ROTATE_ABORT:
+                revoked = r->has_target ? rotation_is_revoked(r) : 0;
+                *ret = revoked > 0 ? ROTATION_TOO_LATE : ROTATION_GIVE_UP;
+                return revoked < 0 ? revoked : 0;
+        case ROTATE_FINISH:
+                *ret = r->held || state == ROTATION_IDLE ? ROTATION_HELD : ROTATION_GO;
+                return 0;
+        case ROTATE_TRUST: *ret = ROTATION_TRUST; break;
+        case ROTATE_STAGE: *ret = r->is_current ? ROTATION_GO : ROTATION_HELD; break;
+        case ROTATE_ALL: *ret = r->held ? ROTATION_HELD : ROTATION_GO; break;
         }
-        return kek_policy_next(r->c, r->record, any_version(r), ret, r->why, r->err);
+        if (state == ROTATION_IDLE)
+                *ret = ROTATION_GO;
+        return 0;
 }
 
-static int seal(struct rotation *r) {
-        const struct candidate *old = predecessor(r);
-        struct named_policy policy;
-        struct op_kek k = { .name = r->ret->kek,
-                            .policy = &policy,
-                            .before = old ? old->live : NULL,
-                            .before_key = old ? old->live_key : NULL,
-                            .le_seen = highest_le(r),
-                            .states = r->args->states,
-                            .states_count = r->args->states_count };
-        int e = next_policy(r, &policy);
+static void end(struct rotation *r, enum rotation_state state, enum rotation_effect last) {
+        struct op_rotated *ret = r->ret;
+        bool through = last == ROTATION_SETTLE || last == ROTATION_UNRECORD;
 
-        if (e != OUTCOME_DONE ||
-            (e = op_kek_make(r->c, &k, newest_version(r) + 1, r->why, r->err)) != OUTCOME_DONE)
-                return e;
-        r->target = k.kek;
-        r->target_key = k.key;
-        r->has_target = true;
-        r->record->staged = k.kek;
-        r->record->has_staged = true;
-        (void) snprintf(r->record->policy, sizeof(r->record->policy), "%s", policy.name);
-        time_text(r->record->staged_created);
-        return write_record(r);
+        if (last == ROTATION_SETTLE)
+                ret->end = ROTATED_RETIRED;
+        else if (last == ROTATION_UNRECORD)
+                ret->end = ROTATED_ABORTED;
+        else
+                ret->end = state == ROTATION_IDLE ? ROTATED_NOTHING : ROTATED_STAGED;
+        if (ret->end == ROTATED_STAGED && !ret->kept[0])
+                (void) snprintf(ret->kept, sizeof(ret->kept), "as it was asked for");
+        for (size_t i = 0; through && i < ret->count; i++)
+                if (rotate_disk_in_run(&r->disks.disk[i])) {
+                        ret->disks[i].what = ROTATED_DONE;
+                        ret->disks[i].version = r->has_target ? r->target.version : 0;
+                }
 }
 
-/* Until there's an archive, an old version that any disk still needs must not die. */
-static bool all_have_target(const struct rotation *r) {
-        for (size_t i = 0; i < r->ret->count; i++)
-                if (!rotate_disk_in_run(&r->disks.disk[i]) || !r->disks.disk[i].proven)
-                        return false;
-        return true;
-}
-
-static int end_old(struct rotation *r) {
-        int e;
-
-        if (!all_have_target(r) || !r->target.has_counter)
-                return OUTCOME_DONE;
-        e = op_kek_revoke(r->c, &r->target, r->target_key, &r->ret->counter, r->why, r->err);
-        context_release_tpm(r->c);
-        return e;
-}
-
-static int publish(struct rotation *r) {
-        char created[TIME_TEXT];
-
-        time_text(created);
-        r->record->current = r->target;
-        (void) snprintf(r->record->current_created, TIME_TEXT, "%s",
-                        r->record->has_staged ? r->record->staged_created : created);
-        r->record->has_current = true;
-        r->record->has_staged = false;
-        return write_record(r);
-}
-
-static int on_disks(struct rotation *r, enum rotation_effect effect) {
-        const struct rotate_target target = { &r->target, r->target_key };
-
-        return rotate_disks_run(&r->disks, effect, &target, r->err);
-}
-
-static int perform(struct rotation *r, enum rotation_effect effect) {
-        switch (effect) {
-        case ROTATION_SEAL: return seal(r);
-        case ROTATION_STAGE: return on_disks(r, effect);
-        case ROTATION_PROVE: return on_disks(r, effect);
-        case ROTATION_REVOKE: return end_old(r);
-        case ROTATION_RETIRE: return on_disks(r, effect);
-        case ROTATION_PUBLISH: return publish(r);
-        case ROTATION_EFFECTS: break;
-        }
-        abort();
-}
-
-static bool is_per_disk(enum rotation_effect effect) {
-        return effect == ROTATION_STAGE || effect == ROTATION_PROVE || effect == ROTATION_RETIRE;
+static int too_late(struct rotation *r) {
+        refusal_set(r->why, REFUSAL_RETIRED,
+                    "KEK %s can't go back to v%u: the TPM unseals it no more", r->ret->kek,
+                    r->ret->from);
+        refusal_detail(r->why, "finish the rotation: diskseal rotate --complete");
+        return OUTCOME_REFUSED;
 }
 
 static int run(struct rotation *r, enum rotation_state state) {
-        do {
-                enum rotation_effect effect = rotation_effect(state);
-                bool needed = !is_per_disk(effect);
-                int e;
+        enum rotation_effect last = ROTATION_END;
 
+        do {
+                struct rotation_step step;
+                enum rotation_event what = ROTATION_GO;
+                bool some = true;
+                int e = event(r, state, &what);
+
+                if (e < 0)
+                        return e;
+                step = rotation_step(state, what);
+                if (step.effect == ROTATION_REFUSE)
+                        return too_late(r);
+                if (step.effect == ROTATION_END)
+                        break;
                 if (op_stop)
                         return error_set(r->err, -EINTR, "stopped by a signal");
-                e = perform(r, effect);
-                if (e < 0 || (needed && e != OUTCOME_DONE))
+                e = rotation_perform(r, step.effect, &some);
+                if (e != OUTCOME_DONE)
                         return e;
-                if (effect == ROTATION_SEAL)
-                        context_release_tpm(r->c);
                 /* Every disk dropped out: the store keeps what is staged, the reports say why. */
-                if (!needed && e == 0)
+                if (!some) {
+                        r->ret->end = ROTATED_STUCK;
                         return OUTCOME_DONE;
-                state = rotation_next(state, true);
-        } while (state != ROTATION_IDLE);
-
-        for (size_t i = 0; i < r->ret->count; i++)
-                if (rotate_disk_in_run(&r->disks.disk[i])) {
-                        r->ret->disks[i].what = ROTATED_DONE;
-                        r->ret->disks[i].version = r->target.version;
                 }
+                last = step.effect;
+                state = step.next;
+        } while (state != ROTATION_IDLE);
+        end(r, state, last);
         return OUTCOME_DONE;
 }
 
@@ -329,11 +360,19 @@ static bool any_in_run(const struct rotation *r, struct refusal *why) {
         for (size_t i = 0; i < ret->count; i++) {
                 const struct op_rotated_disk *d = &ret->disks[i];
 
-                refusal_detail(why, "%s: %s", d->known.name,
-                               d->what == ROTATED_ABSENT ? "its device isn't there"
-                               : d->refusal.kind         ? d->refusal.what
-                                                         : d->error.text);
+                if (d->what != ROTATED_LEFT)
+                        refusal_detail(why, "%s: %s", d->known.name,
+                                       d->what == ROTATED_ABSENT ? "its device isn't there"
+                                       : d->refusal.kind         ? d->refusal.what
+                                                                 : d->error.text);
         }
+        return false;
+}
+
+static bool any_failed(const struct op_rotated *ret) {
+        for (size_t i = 0; i < ret->count; i++)
+                if (ret->disks[i].what == ROTATED_FAILED)
+                        return true;
         return false;
 }
 
@@ -345,15 +384,132 @@ static double seconds_since(const struct timespec *start) {
                (double) (now.tv_nsec - start->tv_nsec) / 1e9;
 }
 
-static int prepare(struct rotation *r, enum rotation_state *ret_state) {
+#define NOTHING_TO_DO 2 /* beside outcomes */
+
+/* A version that waits for a boot is as old as it is: else each time that somebody looks would
+ * replace it. */
+static int check_due(struct rotation *r) {
+        _cleanup_(freep) struct kek_record *waiting = NULL;
+        const struct kek_record *record = r->record;
+        struct due due = { .state = DUE_NOW };
+        int e = 0;
+
+        if (record->has_staged) {
+                waiting = calloc(1, sizeof(*waiting));
+                if (!waiting)
+                        return error_nomem(r->err);
+                waiting->has_current = true;
+                waiting->current = record->staged;
+                (void) snprintf(waiting->name, sizeof(waiting->name), "%s", record->name);
+                (void) snprintf(waiting->current_created, TIME_TEXT, "%s", record->staged_created);
+                record = waiting;
+        }
+        if (record->has_current)
+                e = due_of(r->c, record, &due, r->err);
+        if (e < 0)
+                return e;
+        if (due.state != DUE_NOW) {
+                due_text(&due, r->ret->kept);
+                return NOTHING_TO_DO;
+        }
+        if (!due.attended || r->c->pin_file)
+                return OUTCOME_DONE;
+        refusal_set(r->why, REFUSAL_SECOND_FACTOR,
+                    "KEK %s is due for rotation, which wants its PIN", r->ret->kek);
+        refusal_detail(r->why, "nobody but you can do it: diskseal rotate --kek %s", r->ret->kek);
+        return OUTCOME_REFUSED;
+}
+
+static int look(struct rotation *r) {
+        struct op_rotated *ret = r->ret;
+        struct named_policy policy;
         int e;
 
-        if ((e = open_target(r)) != OUTCOME_DONE || (e = open_all_live(r)) != OUTCOME_DONE)
+        e = rotate_disks_survey(r->c, ret->kek, ret, &r->disks, r->err);
+        if (e < 0)
                 return e;
-        r->ret->resumed = r->has_target;
-        *ret_state = where(r);
-        r->ret->to = r->has_target ? r->target.version : newest_version(r) + 1;
-        return OUTCOME_DONE;
+        e = archive_record(r->c, ret->kek, &r->record, r->why, r->err);
+        if (e != OUTCOME_DONE)
+                return e;
+        e = select_disks(r);
+        if (e != OUTCOME_DONE)
+                return e;
+        if (!any_in_run(r, r->why))
+                return r->args->mode == ROTATE_FINISH && !any_failed(ret) ? NOTHING_TO_DO
+                                                                          : OUTCOME_REFUSED;
+        ret->from = r->record->has_current ? r->record->current.version : rotation_newest(r);
+        if (r->args->if_due && (e = check_due(r)) != OUTCOME_DONE)
+                return e;
+        e = rotation_policy(r, &policy);
+        if (e == OUTCOME_DONE) {
+                ret->policy = policy.policy;
+                find_target(r);
+        }
+        return e;
+}
+
+static void progress(void *context, size_t finished, size_t of) {
+        const struct rotation *r = context;
+
+        if (r->args->progress && r->disks.count > 0 && r->looked)
+                r->args->progress(r->args->progress_context, r->effect, finished, of);
+}
+
+static int rotate(struct rotation *r) {
+        enum rotation_state state;
+        int e;
+
+        if (!r->c->dry_run && (e = context_lock(r->c, r->err)) < 0)
+                return e;
+        e = look(r);
+        if (e == NOTHING_TO_DO) {
+                *r->why = (struct refusal){ 0 };
+                r->ret->end = ROTATED_NOTHING;
+                return OUTCOME_DONE;
+        }
+        if (e != OUTCOME_DONE)
+                return e;
+        r->looked = true;
+        if (r->c->dry_run) {
+                r->ret->resumed = r->has_target && r->args->mode != ROTATE_STAGE;
+                r->ret->to = r->ret->resumed ? r->target.version : rotation_newest(r) + 1;
+                if (!r->has_target && !makes_new(r->args->mode))
+                        r->ret->end = ROTATED_NOTHING;
+                return OUTCOME_DONE;
+        }
+        e = prepare(r, &state);
+        if (e != OUTCOME_DONE)
+                return e;
+        if (state != ROTATION_IDLE)
+                context_release_tpm(r->c);
+        /* What waits for the next boot can't even be written to one more disk. */
+        if (r->held && !r->target_key) {
+                end(r, state, ROTATION_END);
+                return OUTCOME_DONE;
+        }
+        return run(r, state);
+}
+
+/* How it ended, where anything was announced. */
+static int log_end(struct rotation *r, int outcome) {
+        static const char *const words[] = {
+                [ROTATED_RETIRED] = "done",    [ROTATED_STAGED] = "waits",
+                [ROTATED_ABORTED] = "aborted", [ROTATED_NOTHING] = "nothing",
+                [ROTATED_STUCK] = "fault",
+        };
+        struct audit_event e = { .event = "rotate",
+                                 .subject = r->ret->kek,
+                                 .fact = { { "from", NULL, r->ret->from },
+                                           { "to", NULL, r->ret->to },
+                                           { "counter", NULL, r->ret->counter } } };
+
+        if (r->c->dry_run || r->ret->end == ROTATED_NOTHING)
+                return outcome;
+        if (outcome != OUTCOME_DONE)
+                return audit_result(r->c, e, outcome, r->err);
+        e.result = words[r->ret->end];
+        outcome = audit(r->c, &e, r->err);
+        return outcome < 0 ? outcome : OUTCOME_DONE;
 }
 
 int op_rotate(struct context *c, const struct op_rotate *args, struct op_rotated *ret,
@@ -361,36 +517,18 @@ int op_rotate(struct context *c, const struct op_rotate *args, struct op_rotated
         _cleanup_(rotation_done) struct rotation r = {
                 .c = c, .args = args, .ret = ret, .why = why, .err = err
         };
-        const char *kek = args->kek;
-        struct named_policy policy;
-        enum rotation_state state;
         struct timespec start;
         int e;
 
         (void) clock_gettime(CLOCK_MONOTONIC, &start);
-        (void) snprintf(ret->kek, sizeof(ret->kek), "%s", kek);
-        if ((!c->dry_run && (e = context_lock(c, err)) < 0) ||
-            (e = rotate_disks_survey(c, kek, ret, &r.disks, err)) < 0 ||
-            (e = context_record(c, kek, &r.record, err)) < 0)
-                return e;
-        if (!any_in_run(&r, why))
-                return OUTCOME_REFUSED;
-        ret->from = r.record->has_current ? r.record->current.version : newest_version(&r);
-        if ((e = next_policy(&r, &policy)) != OUTCOME_DONE)
-                return e;
-        ret->policy = policy.policy;
-        find_target(&r);
-        if (c->dry_run) {
-                ret->resumed = r.has_target;
-                ret->to = r.has_target ? r.target.version : newest_version(&r) + 1;
-                return OUTCOME_DONE;
-        }
-
-        if ((e = prepare(&r, &state)) == OUTCOME_DONE) {
-                if (state != ROTATION_IDLE)
-                        context_release_tpm(c);
-                e = run(&r, state);
-        }
+        (void) snprintf(ret->kek, sizeof(ret->kek), "%s", args->kek);
+        ret->mode = args->mode;
+        ret->slot = args->slot;
+        r.disks.progress = progress;
+        r.disks.progress_context = &r;
+        e = rotate(&r);
+        if (r.looked)
+                e = log_end(&r, e);
         ret->seconds = seconds_since(&start);
         return e;
 }

@@ -12,6 +12,7 @@
 
 void op_status_done(struct op_status *s) {
         free(s->kek);
+        free(s->due);
         free(s->counter);
         free(s->disk);
         *s = (struct op_status){ 0 };
@@ -104,7 +105,9 @@ static void describe(const struct disk *d, const struct target *t, struct op_sta
         target_resized(t, luks_facts(d->luks), ret->resized);
         (void) snprintf(ret->kek, sizeof(ret->kek), "%s", token->entry[0].kek.name);
         ret->version = token->entry[token->entries - 1].kek.version;
-        if (token->entries > 1)
+        if (d->older)
+                ret->version = d->older->entry[d->older->entries - 1].kek.version;
+        if (token->entries > 1 || d->older)
                 ret->staged = token->entry[0].kek.version;
         if (t->clone)
                 (void) snprintf(ret->clone_of, sizeof(ret->clone_of), "%s", t->known.device);
@@ -142,6 +145,14 @@ static int look_at(const struct context *c, struct op_status_disk *ret, struct e
         return judge_header(c, &d, ret, err);
 }
 
+/* One whose record doesn't say when it was made isn't rotated by age either. */
+static void find_due(const struct context *c, const struct kek_record *record, struct due *ret) {
+        struct error ignored = { 0 };
+
+        if (due_of(c, record, ret, &ignored) < 0)
+                *ret = (struct due){ .state = DUE_CLOCK, .at = UINT64_MAX };
+}
+
 static int read_keks(const struct context *c, struct op_status *ret, struct error *err) {
         char folder[300], **names = NULL;
         size_t count = 0;
@@ -152,10 +163,13 @@ static int read_keks(const struct context *c, struct op_status *ret, struct erro
         if (r < 0)
                 return r;
         ret->kek = calloc(count + 1, sizeof(*ret->kek));
-        if (!ret->kek)
+        ret->due = calloc(count + 1, sizeof(*ret->due));
+        if (!ret->kek || !ret->due)
                 r = error_nomem(err);
         for (size_t i = 0; r == 0 && i < count; i++) {
                 r = store_read(folder, names[i], &ret->kek[ret->keks], err);
+                if (r == 0 && ret->kek[ret->keks].has_current)
+                        find_due(c, &ret->kek[ret->keks], &ret->due[ret->keks]);
                 ret->keks += r == 0;
         }
         store_names_free(names, count);
@@ -255,6 +269,8 @@ int op_status(struct context *c, char *const *names, struct op_status *ret, stru
         if (r != OUTCOME_DONE)
                 return r;
         look_at_tpm(c, ret);
+        if (ret->tpm_present && (r = op_counters(c, ret, err)) < 0)
+                return r;
         for (size_t i = 0; i < ret->disks; i++) {
                 r = look_at(c, &ret->disk[i], err);
                 if (r < 0)

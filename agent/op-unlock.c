@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/audit.h"
 #include "agent/disk.h"
+#include "agent/handover.h"
 #include "agent/op.h"
 #include "agent/target.h"
 
@@ -119,17 +121,67 @@ static int latch(struct context *c, const struct disk *d, const struct opened *o
         return r < 0 ? error_prefix(err, "the boot must not go on: %s stays closed", name) : r;
 }
 
+/* For whoever opens other disks later, or rotates. The boot goes on without it. */
+static void hand_over(const struct context *c, struct op_unlocked *ret) {
+        struct error err = { 0 };
+
+        for (unsigned i = 0; i < c->open; i++)
+                if (handover_put(&c->opened[i].kek, c->opened[i].key, &err) < 0)
+                        (void) snprintf(ret->kept_back, sizeof(ret->kept_back), "%s", err.text);
+}
+
 static int activate(struct context *c, struct disk *d, const struct opened *o,
                     const struct op_unlock *args, struct op_unlocked *ret, struct error *err) {
-        int r = check_dm(d, err);
+        int r = 0;
 
-        if (r == 0 && args->boot) {
+        if (args->boot) {
                 r = latch(c, d, o, args, err);
                 ret->latched = r == 0;
+                if (r == 0)
+                        hand_over(c, ret);
         }
         if (r == 0)
                 r = luks_activate(d->luks, d->token->name, o->volume_key, err);
         return r < 0 ? r : OUTCOME_DONE;
+}
+
+/* Where there's no state folder, or it can't be written to (a rescue system, the initrd), a disk is
+ * opened and closed all the same: whoever is there needs the data. What can be written to and isn't
+ * (no room, an I/O error) keeps it as it is. */
+static int log_begin(const struct context *c, const struct audit_event *e, char ret_unlogged[160],
+                     struct error *err) {
+        int r = audit(c, e, err);
+
+        if (r == 0 || !audit_is_absent(r))
+                return r;
+        if (r != -ENOENT)
+                (void) snprintf(ret_unlogged, 160, "%.159s", err->text);
+        *err = (struct error){ 0 };
+        return 0;
+}
+
+/* One line before it's open; another one only where that fails. */
+static int open_logged(struct context *c, struct disk *d, const struct opened *o,
+                       const struct op_unlock *args, struct op_unlocked *ret, struct error *err) {
+        struct audit_event e = { .event = "unlock",
+                                 .subject = ret->name,
+                                 .result = "opened",
+                                 .fact = { { "slot", NULL, ret->slot } } };
+        int r;
+
+        if (args->owner)
+                e.fact[1] = (struct audit_fact){ "by", "owner", 0 };
+        else {
+                e.fact[1] = (struct audit_fact){ "kek", ret->kek, 0 };
+                e.fact[2] = (struct audit_fact){ "version", NULL, ret->version };
+        }
+        r = check_dm(d, err);
+        if (r == 0)
+                r = log_begin(c, &e, ret->unlogged, err);
+        if (r < 0)
+                return r;
+        r = activate(c, d, o, args, ret, err);
+        return r < 0 ? audit_result(c, e, r, err) : r;
 }
 
 int op_unlock(struct context *c, const struct op_unlock *args, struct op_unlocked *ret,
@@ -137,8 +189,11 @@ int op_unlock(struct context *c, const struct op_unlock *args, struct op_unlocke
         _cleanup_(disk_done) struct disk d = DISK_INIT;
         _cleanup_(opened_done) struct opened o = { 0 };
         struct target t;
-        int r;
+        int r = context_lock_shared(c, err);
 
+        if (r < 0)
+                return r;
+        c->tpm_only = args->boot;
         if ((r = target_find(c, args->disk.what, args->disk.header, &t, why, err)) !=
                     OUTCOME_DONE ||
             (r = target_load(c, &t, &d, why, err)) != OUTCOME_DONE)
@@ -154,10 +209,12 @@ int op_unlock(struct context *c, const struct op_unlock *args, struct op_unlocke
                         : by_tpm(c, &d, ret, &o, why, err);
         if (r != OUTCOME_DONE || args->test)
                 return r;
-        return activate(c, &d, &o, args, ret, err);
+        return open_logged(c, &d, &o, args, ret, err);
 }
 
 int op_lock(struct context *c, const char *name, struct refusal *why, struct error *err) {
+        const struct audit_event e = { .event = "lock", .subject = name, .result = "closed" };
+        char unlogged[160];
         int r;
 
         if (!name_valid(name))
@@ -170,6 +227,9 @@ int op_lock(struct context *c, const char *name, struct refusal *why, struct err
                 return refusal_set(why, REFUSAL_UNKNOWN_DISK, "%s isn't open", name);
         if (c->dry_run)
                 return OUTCOME_DONE;
+        r = log_begin(c, &e, unlogged, err);
+        if (r < 0)
+                return r;
         r = luks_deactivate(name, err);
-        return r < 0 ? r : OUTCOME_DONE;
+        return r < 0 ? audit_result(c, e, r, err) : OUTCOME_DONE;
 }

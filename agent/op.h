@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "agent/context.h"
+#include "agent/due.h"
 #include "agent/named-policy.h"
 #include "agent/refusal.h"
 #include "agent/rotation.h"
@@ -52,6 +53,7 @@ struct op_enrolled {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         struct policy policy; /* that the KEK has */
+        bool second_factor;   /* … beside the TPM; a PIN is one */
         bool kek_is_new;
         unsigned foreign_slot; /* adopt: which slot was opened; LUKS_SLOTS_MAX: none */
         char foreign_by[40];   /* … by what: "the key file", "its clevis token" */
@@ -79,11 +81,14 @@ struct op_unlocked {
         char kek[NAME_MAX_SIZE]; /* empty where the owner's key opened it */
         uint32_t version;
         unsigned slot;
-        char clone_of[256]; /* where the disk is that this is a copy of; empty if none */
-        char resized[120];  /* what changed in the size of the device; empty if nothing */
-        bool latched;       /* PCR 15 isn't zero any more, in no bank */
+        char clone_of[256];  /* where the disk is that this is a copy of; empty if none */
+        char resized[120];   /* what changed in the size of the device; empty if nothing */
+        bool latched;        /* PCR 15 isn't zero any more, in no bank */
+        char kept_back[256]; /* why a KEK wasn't handed over to what runs later; empty if all were
+                              */
         bool degraded;
         char degraded_text[120];
+        char unlogged[160]; /* why it isn't in the audit log; empty where it is, or there's none */
 };
 
 /* Without test, makes /dev/mapper/NAME. With boot, first extends PCR 15, once the key was proven:
@@ -116,6 +121,7 @@ struct op_reenrolled {
         uint32_t version;
         bool kek_is_new; /* this TPM didn't open the one that there was */
         struct policy policy;
+        bool second_factor;
         unsigned slot, old_slot; /* old: LUKS_SLOTS_MAX where there was none any more */
         unsigned owner_slot;     /* that the owner's key opened */
 };
@@ -224,6 +230,7 @@ enum rotated {
         ROTATED_ABSENT,  /* its device isn't there; it catches up when it is */
         ROTATED_FAILED,  /* keeps what opened it before */
         ROTATED_PENDING, /* not reached; run it again */
+        ROTATED_LEFT,    /* not asked for */
 };
 
 struct op_rotated_disk {
@@ -234,10 +241,33 @@ struct op_rotated_disk {
         struct error error;
 };
 
+enum rotate_mode {
+        ROTATE_ALL,    /* as far as it goes now: an interrupted one first, and then no other */
+        ROTATE_STAGE,  /* a new version beside the old one, in the place of one that's staged */
+        ROTATE_TRUST,  /* the same, and retire the old one without a proof */
+        ROTATE_FINISH, /* what was begun; disks that were away catch up; nothing new */
+        ROTATE_ABORT,  /* back to the old version */
+};
+
+/* Where a run ended. */
+enum rotated_end {
+        ROTATED_RETIRED, /* the new version is the current one; see counter */
+        ROTATED_STAGED,  /* both versions open the disks; see @kept */
+        ROTATED_ABORTED, /* the staged version is given up; the disks have the old one alone */
+        ROTATED_NOTHING, /* there was nothing to do */
+        ROTATED_STUCK,   /* no disk went along; each says why */
+};
+
 struct op_rotated {
         char kek[NAME_MAX_SIZE];
-        uint32_t from, to; /* from: 0 where nothing was known */
-        bool resumed;      /* an interrupted rotation was finished */
+        enum rotate_mode mode; /* that was asked for */
+        uint32_t from, to;     /* from: 0 where nothing was known */
+        bool resumed;          /* an interrupted rotation was finished */
+        uint32_t replaced; /* the version that waited, and that the new one took the place of; 0 */
+        enum rotated_end end;
+        bool slot;      /* some disk got a new keyslot */
+        char kept[200]; /* why the TPM goes on unsealing the old version, or why nothing was to be
+                         * done; empty if there's nothing to say */
         struct policy policy;
         uint64_t counter; /* that ended the old version; 0: it still unseals, see the disks */
         double seconds;
@@ -247,7 +277,14 @@ struct op_rotated {
 
 struct op_rotate {
         const char *kek;
+        enum rotate_mode mode;
+        bool slot;   /* depth "slot": new keyslots and secrets, too */
+        bool if_due; /* by agent.conf's RotateEvery=; else ROTATED_NOTHING */
+        /* How far an effect is, on how many disks; NULL for nobody. */
+        void (*progress)(void *context, enum rotation_effect effect, size_t finished, size_t of);
+        void *progress_context;
         const struct named_policy *policy; /* NULL: the one that the KEK has */
+        const char *const *disks;          /* names of those to rotate, NULL at the end; or NULL */
         /* predicted: to open in these, as the machine is now, and in what was predicted in this
          * boot; with a count of 0 as the machine is now alone; NULL: in all that the version before
          * opens in, too */
@@ -299,6 +336,8 @@ struct op_counter {
 };
 
 const char *op_counter_name(enum op_counter_state state);
+/* Why its KEK opens no more; NULL where that isn't known. */
+const char *op_counter_trouble(enum op_counter_state state);
 
 struct op_status {
         bool tpm_present;
@@ -308,7 +347,8 @@ struct op_status {
         char tpm_fault[256];
         size_t keks;
         struct kek_record *kek;
-        struct op_counter *counter; /* of each KEK; NULL unless op_counters() was called */
+        struct op_counter *counter; /* of each KEK; NULL where nobody asked the TPM */
+        struct due *due;            /* of each KEK that has a current version */
         size_t disks;
         struct op_status_disk *disk;
 };
@@ -335,6 +375,7 @@ struct op_policy {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         struct policy policy;
+        bool second_factor;
         struct pcrs sealed, now; /* now.mask: 0 where the TPM didn't say */
 };
 
@@ -344,6 +385,7 @@ struct op_policy_name {
         char from[320];   /* its file, or "built in" */
         char damage[160]; /* why it can't be used; empty if nothing */
         struct policy policy;
+        bool second_factor;
 };
 
 struct op_policies {
@@ -398,6 +440,7 @@ struct op_check {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         struct policy policy;
+        bool second_factor;
         enum op_outlook outlook;
         char reason[240];
         const char *finding; /* what could be better about its policy; NULL if nothing */
@@ -408,9 +451,10 @@ struct op_checks {
         struct op_check *check; /* for op_checks_done() */
 };
 
-/* @kek: NULL for all; @next: NULL for a boot as this one was. */
+/* @kek: NULL for all; @next: NULL for a boot as this one was. REFUSAL_UNKNOWN_DISK: no @kek here.
+ */
 int op_policy_check(struct context *c, const char *kek, const struct op_next_boot *next,
-                    struct op_checks *ret, struct error *err) _warn_unused_;
+                    struct op_checks *ret, struct refusal *why, struct error *err) _warn_unused_;
 void op_checks_done(struct op_checks *c);
 
 int op_policy_show(struct context *c, struct op_policies *ret, struct error *err) _warn_unused_;
@@ -452,10 +496,13 @@ struct op_kek {
         uint64_t le_seen;          /* the highest value of the counter that any version allows */
         const struct pcrs *states;
         size_t states_count;
+        bool may_wait; /* where the latch is shut, the TPM needn't give it back before the next boot
+                        */
 
         struct kek kek;
         struct secret *key; /* borrowed from the context */
         bool is_new;
+        bool waits; /* the TPM didn't give it back yet */
 };
 
 /* Fills in the rest of @k: from the store, else from a known disk's token, else a new version 1. */

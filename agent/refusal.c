@@ -104,6 +104,21 @@ static const struct {
         [REFUSAL_NOT_OS] = { "not-os",
                              "Leave --boot out. It goes with the last disk that a boot opens "
                              "before the system starts." },
+        [REFUSAL_ARCHIVE] = { "archive-damaged",
+                              "Disks that are up to date open without it. Put the file back from "
+                              "a backup or its mirror; or move it aside, and what only it opens "
+                              "needs a key of its owner." },
+        [REFUSAL_NEEDED] = { "version-needed",
+                             "Attach the disk and rotate, or give it another key (diskseal "
+                             "recovery add); --force forgets all the same." },
+        [REFUSAL_NO_VERSION] = { "no-version", "diskseal kek show lists those that there are." },
+        [REFUSAL_LOG] = { "log-changed",
+                          "Keep both audit.jsonl and audit.head, and find out who changed them; "
+                          "moved away, a new log begins." },
+        [REFUSAL_DEPTH] = { "depth-volume",
+                            "Rotate at depth slot, and copy what matters to a new disk "
+                            "(diskseal format) where an old header was seen by "
+                            "somebody who also has an old KEK." },
         [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
         [REFUSAL_SECOND_FACTOR] = { "second-factor",
                                     "See to what is missing, then run this again; or open the disk "
@@ -208,26 +223,37 @@ static int refuse_pcrs(struct refusal *r, const char *subject, const struct kek 
         return OUTCOME_REFUSED;
 }
 
+static int refuse_unsigned(struct refusal *r, const char *subject, const struct kek *kek,
+                           const struct tpm_refusal *why) {
+        char list[PCR_TEXT_MAX];
+
+        if (why->text[0]) {
+                refusal_set(r, REFUSAL_UNSIGNED,
+                            "%s stays locked: the TPM can't check signatures by its policy's key",
+                            subject);
+                refusal_detail(r, "%s", why->text);
+                return OUTCOME_REFUSED;
+        }
+        pcr_mask_format(kek->version ? kek->steps.step[0].pcr_mask : why->pcrs, list);
+        if (kek->version)
+                refusal_set(r, REFUSAL_UNSIGNED,
+                            "%s stays locked: no signature at hand is for PCR %s as it is", subject,
+                            list);
+        else
+                refusal_set(r, REFUSAL_UNSIGNED,
+                            "KEK %s: no signature at hand is for PCR %s as it is", subject, list);
+        for (unsigned n = 0; n < PCR_COUNT; n++)
+                if (why->pcrs & (1u << n))
+                        detail_value(r, "now", why->now.value[n]);
+        return OUTCOME_REFUSED;
+}
+
 static int refuse_beyond_pcrs(struct refusal *r, const char *subject, const struct kek *kek,
                               const struct kek_refusal *why) {
         const struct step *counter = kek_counter(kek);
-        uint32_t mask = kek->version ? kek->steps.step[0].pcr_mask : why->tpm.pcrs;
-        char list[PCR_TEXT_MAX];
 
         switch (why->verdict) {
-        case TPM_UNSIGNED:
-                pcr_mask_format(mask, list);
-                refusal_set(r, REFUSAL_UNSIGNED,
-                            "%s%s: no signature at hand is for PCR %s as it is",
-                            kek->version ? "" : "KEK ", subject, list);
-                if (kek->version)
-                        refusal_set(r, REFUSAL_UNSIGNED,
-                                    "%s stays locked: no signature at hand is for PCR %s as it is",
-                                    subject, list);
-                for (unsigned n = 0; n < PCR_COUNT; n++)
-                        if (why->tpm.pcrs & (1u << n))
-                                detail_value(r, "now", why->tpm.now.value[n]);
-                return OUTCOME_REFUSED;
+        case TPM_UNSIGNED: return refuse_unsigned(r, subject, kek, &why->tpm);
         case TPM_RETIRED:
                 refusal_set(r, REFUSAL_RETIRED,
                             "%s stays locked: KEK %s v%u was retired, and the TPM unseals it no "
@@ -280,7 +306,8 @@ int refuse_kek(struct refusal *r, const char *subject, const struct kek *kek, in
         case TPM_OTHER:
                 return refusal_set(
                         r, REFUSAL_OTHER_TPM,
-                        "%s stays locked: KEK %s v%u was sealed by another TPM than this one",
+                        "%s stays locked: KEK %s v%u was sealed by another TPM, or by this one "
+                        "before it was cleared",
                         subject, kek->name, kek->version);
         case TPM_UNPROVEN:
                 refusal_set(r, REFUSAL_UNPROVEN,

@@ -56,6 +56,11 @@ enum refusal_kind {
         REFUSAL_EVENT_LOG,
         REFUSAL_EK,
         REFUSAL_NOT_OS,
+        REFUSAL_ARCHIVE,
+        REFUSAL_NEEDED,
+        REFUSAL_NO_VERSION,
+        REFUSAL_LOG,
+        REFUSAL_DEPTH,
         REFUSAL_KINDS
 };
 

@@ -2,13 +2,12 @@
 #include "agent/rotate-disks.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/disk.h"
-#include "agent/rotate-disk.h"
+#include "agent/rotate-slot.h"
 #include "base/crypto.h"
 
 void rotate_disks_done(struct rotate_disks *d) {
@@ -41,37 +40,47 @@ bool rotate_disk_has(const struct candidate *d, const struct kek *kek) {
 /* What is to be done, as the workers want it. */
 struct work {
         size_t count;
-        struct rotate_place *place;
+        struct rotate_slot_job *job;
+        struct rotate_found *found; /* NULL where nothing is looked for */
         struct worker_job *worker;
         struct candidate **who;
 };
 
 static void work_done(struct work *w) {
-        free(w->place);
+        free(w->job);
+        free(w->found);
         free(w->worker);
         free(w->who);
 }
 
-static int work_new(size_t count, struct work *ret, struct error *err) {
-        ret->place = calloc(count + 1, sizeof(*ret->place));
+static int work_new(size_t count, bool look, struct work *ret, struct error *err) {
+        ret->job = calloc(count + 1, sizeof(*ret->job));
         ret->worker = calloc(count + 1, sizeof(*ret->worker));
         ret->who = calloc(count + 1, sizeof(struct candidate *));
-        return ret->place && ret->worker && ret->who ? 0 : error_nomem(err);
+        if (look)
+                ret->found = calloc(count + 1, sizeof(*ret->found));
+        return ret->job && ret->worker && ret->who && (ret->found || !look) ? 0 : error_nomem(err);
 }
 
-static struct worker_job *add(struct work *w, const struct rotate_disks *all, struct candidate *d) {
-        struct rotate_place *place = &w->place[w->count];
-        struct worker_job *job = &w->worker[w->count];
+static struct rotate_job *add(struct work *w, const struct rotate_disks *all, struct candidate *d) {
+        struct rotate_slot_job *whole = &w->job[w->count];
+        struct rotate_job *job = &whole->disk;
         const struct state_disk *known = &d->report->known;
 
-        place->kept = rotate_kept_at(all->kept, (size_t) (d - all->disk));
-        (void) snprintf(place->device, sizeof(place->device), "%s", known->device);
-        (void) snprintf(place->header, sizeof(place->header), "%s", known->header);
-        (void) snprintf(place->uuid, sizeof(place->uuid), "%s", known->uuid);
-        (void) snprintf(place->name, sizeof(place->name), "%s", known->name);
-        job->subject = place->name;
-        job->arg[0] = (struct iovec){ place, offsetof(struct rotate_job, target) };
-        job->home = &d->home;
+        job->kept = rotate_kept_at(all->kept, (size_t) (d - all->disk));
+        (void) snprintf(job->device, sizeof(job->device), "%s", known->device);
+        (void) snprintf(job->header, sizeof(job->header), "%s", known->header);
+        (void) snprintf(job->uuid, sizeof(job->uuid), "%s", known->uuid);
+        (void) snprintf(job->name, sizeof(job->name), "%s", known->name);
+        (void) snprintf(whole->state_dir, sizeof(whole->state_dir), "%s", all->state_dir);
+        w->worker[w->count] = (struct worker_job){
+                .subject = job->device,
+                .arg = whole,
+                .arg_size = sizeof(*whole),
+                .result = w->found ? &w->found[w->count] : NULL,
+                .result_size = w->found ? sizeof(*w->found) : 0,
+                .home = &d->home,
+        };
         w->who[w->count++] = d;
         return job;
 }
@@ -98,41 +107,41 @@ static int run(const struct rotate_disks *d, struct work *w, worker_fn fn, struc
 
 /* --- what stands on the disks --- */
 
+static void note(struct candidate *d, const struct rotate_found *found) {
+        d->keks = found->keks < TOKEN_KEKS_MAX ? found->keks : TOKEN_KEKS_MAX;
+        for (unsigned i = 0; i < d->keks; i++)
+                d->kek[i] = found->kek[i];
+        d->slot = found->slot;
+        d->other_way = found->other_way;
+        d->report->version = d->kek[0].version;
+}
+
 static int look_at_all(struct rotate_disks *d, struct error *err) {
         _cleanup_(work_done) struct work w = { 0 };
-        int r = work_new(d->count, &w, err);
+        int r = work_new(d->count, true, &w, err);
 
         for (size_t i = 0; r == 0 && i < d->count; i++) {
                 struct op_rotated_disk *report = d->disk[i].report;
-                struct worker_job *job;
 
                 report->what = ROTATED_PENDING;
-                if (access(report->known.device, F_OK) < 0) {
+                if (access(report->known.device, F_OK) < 0)
                         report->what = ROTATED_ABSENT;
-                        continue;
-                }
-                job = add(&w, d, &d->disk[i]);
-                job->result = &d->disk[i].found;
-                job->result_size = sizeof(d->disk[i].found);
+                else
+                        add(&w, d, &d->disk[i]);
         }
         if (r == 0)
                 r = run(d, &w, rotate_look, err);
         if (r == 0 && op_stop)
                 return error_set(err, -EINTR, "stopped by a signal");
-        for (size_t i = 0; r == 0 && i < w.count; i++) {
-                struct candidate *one = w.who[i];
-
-                if (w.worker[i].outcome != OUTCOME_DONE || one->keks > TOKEN_KEKS_MAX)
-                        one->keks = 0;
-                if (one->keks > 0)
-                        one->report->version = one->kek[0].version;
-        }
+        for (size_t i = 0; r == 0 && i < w.count; i++)
+                if (w.worker[i].outcome == OUTCOME_DONE)
+                        note(w.who[i], &w.found[i]);
         return r;
 }
 
 static int start_workers(const struct context *c, struct rotate_disks *d, struct error *err) {
-        size_t most = sizeof(struct rotate_job) > sizeof(struct rotate_found)
-                              ? sizeof(struct rotate_job)
+        size_t most = sizeof(struct rotate_slot_job) > sizeof(struct rotate_found)
+                              ? sizeof(struct rotate_slot_job)
                               : sizeof(struct rotate_found);
 
         d->kept = rotate_kept_new(d->count);
@@ -162,6 +171,7 @@ int rotate_disks_survey(const struct context *c, const char *kek, struct op_rota
                 ret->count++;
         }
         reports->count = ret->count;
+        (void) snprintf(ret->state_dir, sizeof(ret->state_dir), "%s", c->state_dir);
         if (ret->count == 0)
                 return 0;
         r = start_workers(c, ret, err);
@@ -170,51 +180,69 @@ int rotate_disks_survey(const struct context *c, const char *kek, struct op_rota
 
 /* --- one effect on all of them --- */
 
-static worker_fn function_of(enum rotation_effect effect) {
+/* To go back at depth "kek" is to retire the new version in favour of the old one. */
+static worker_fn function_of(enum rotation_effect effect, bool slot) {
         switch (effect) {
-        case ROTATION_STAGE: return rotate_stage;
-        case ROTATION_PROVE: return rotate_prove;
-        default: return rotate_retire;
+        case ROTATION_STAGE: return slot ? rotate_slot_stage : rotate_stage;
+        case ROTATION_PROVE: return slot ? rotate_slot_prove : rotate_prove;
+        case ROTATION_UNSTAGE: return slot ? rotate_slot_abort : rotate_retire;
+        default: return slot ? rotate_slot_retire : rotate_retire;
         }
 }
 
 /* What one disk is told beyond where it is. */
-static void tell(struct worker_job *job, const struct candidate *d,
-                 const struct rotate_target *target, bool stage) {
-        static const struct kek none;
-        bool live = stage && d->live;
+static void tell(struct work *w, const struct candidate *d, struct rotate_job *job,
+                 const struct rotate_target *target, enum rotation_effect effect) {
+        struct worker_job *worker = &w->worker[w->count - 1];
+        bool back = effect == ROTATION_UNSTAGE && !d->slot;
 
-        job->arg[1] = (struct iovec){ (void *) target->kek, sizeof(*target->kek) };
-        job->arg[2] = (struct iovec){ (void *) (live ? d->live : &none), sizeof(none) };
-        job->key[0] = live ? d->live_key : NULL;
-        job->key[1] = target->key;
+        job->target = back ? *d->live : *target->kek;
+        worker->key[1] = back ? d->live_key : target->key;
+        if ((effect == ROTATION_STAGE || effect == ROTATION_UNSTAGE) && d->live) {
+                job->has_live = true;
+                job->live = *d->live;
+                worker->key[0] = d->live_key;
+        }
 }
 
-int rotate_disks_run(struct rotate_disks *d, enum rotation_effect effect,
+/* One depth at a time. Return: how many it succeeded on; or a fault. */
+static int run_depth(struct rotate_disks *d, enum rotation_effect effect, bool slot,
                      const struct rotate_target *target, struct error *err) {
         _cleanup_(work_done) struct work w = { 0 };
-        int r = work_new(d->count, &w, err), good = 0;
+        int r = work_new(d->count, false, &w, err), good = 0;
 
         if (r < 0)
                 return r;
         for (size_t i = 0; i < d->count; i++) {
                 struct candidate *one = &d->disk[i];
 
-                if (!rotate_disk_in_run(one))
+                if (!rotate_disk_in_run(one) || one->slot != slot)
                         continue;
                 if (effect == ROTATION_PROVE && one->proven)
                         good++;
                 else
-                        tell(add(&w, d, one), one, target, effect == ROTATION_STAGE);
+                        tell(&w, one, add(&w, d, one), target, effect);
         }
         if (w.count > 0)
-                r = run(d, &w, function_of(effect), err);
+                r = run(d, &w, function_of(effect, slot), err);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < w.count; i++)
                 if (w.worker[i].outcome == OUTCOME_DONE) {
-                        w.who[i]->proven = true;
+                        w.who[i]->proven = effect != ROTATION_UNSTAGE;
                         good++;
                 }
-        return op_stop ? error_set(err, -EINTR, "stopped by a signal") : good;
+        return good;
+}
+
+int rotate_disks_run(struct rotate_disks *d, enum rotation_effect effect,
+                     const struct rotate_target *target, struct error *err) {
+        int kek = run_depth(d, effect, false, target, err), slot;
+
+        if (kek < 0)
+                return kek;
+        slot = run_depth(d, effect, true, target, err);
+        if (slot < 0)
+                return slot;
+        return op_stop ? error_set(err, -EINTR, "stopped by a signal") : kek + slot;
 }

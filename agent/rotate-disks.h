@@ -2,7 +2,6 @@
 #pragma once
 
 #include "agent/op.h"
-#include "agent/rotate-disk.h"
 #include "agent/rotation.h"
 
 /* The disks of a rotation: what stands on each of them, and one effect on all of them at once. A
@@ -10,22 +9,20 @@
 
 struct candidate {
         struct op_rotated_disk *report; /* ROTATED_PENDING: still in the run */
-        union {
-                struct rotate_found found; /* as a worker told it; the same */
-                struct {
-                        unsigned keks;
-                        struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
-                };
-        };
-        const struct kek *live;  /* the one that opened, where it was needed */
-        struct secret *live_key; /* borrowed from the context */
-        bool proven;             /* in this run, by what the TPM gave back */
-        unsigned home;           /* the worker that has it open; see workers.h */
+        unsigned keks;
+        struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
+        const struct kek *live;         /* the one that opened, where it was needed */
+        struct secret *live_key;        /* borrowed from the context */
+        bool slot;                      /* gets a new keyslot, too, or has begun to */
+        bool other_way;                 /* another keyslot may open the disk, too */
+        bool proven;                    /* in this run, by what the TPM gave back */
+        unsigned home;                  /* the worker that has it open; see workers.h */
 };
 
 struct rotate_disks {
         size_t count;
         struct candidate *disk;
+        char state_dir[256]; /* where it's recorded what is pinned */
         /* Set before the survey by whoever wants to know how far a step on the disks is; NULL for
          * nobody. Called in this process, for each disk that a step is done with. */
         void (*progress)(void *context, size_t finished, size_t of);
@@ -57,7 +54,8 @@ void rotate_disk_drop(struct candidate *d, int outcome, const struct refusal *wh
                       const struct error *err);
 bool rotate_disk_has(const struct candidate *d, const struct kek *kek);
 
-/* One effect (ROTATION_STAGE, ROTATION_PROVE or ROTATION_RETIRE) on every disk that is still in the
- * run. Return: how many it succeeded on; -EINTR where op_stop was set; or another fault. */
+/* One effect (ROTATION_STAGE, ROTATION_PROVE, ROTATION_RETIRE, ROTATION_UNSTAGE) on every disk that
+ * is still in the run. Return: how many it succeeded on; -EINTR where op_stop was set; or another
+ * fault. */
 int rotate_disks_run(struct rotate_disks *d, enum rotation_effect effect,
                      const struct rotate_target *target, struct error *err) _warn_unused_;

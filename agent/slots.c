@@ -22,6 +22,8 @@ static enum slot_role role_of(const struct disk *d, unsigned slot) {
 
         if (d->token && slot == d->token->slot && disk_owns_slot(d))
                 return SLOT_AGENT;
+        if (d->older && slot == d->older->slot)
+                return SLOT_AGENT;
         for (unsigned id = 0; id < LUKS_TOKENS_MAX; id++) {
                 const struct json *token = luks_token(d->luks, id);
                 unsigned marked;

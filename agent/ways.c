@@ -9,8 +9,8 @@
 #include "keys/escrow.h"
 #include "keys/recovery.h"
 
-int way_by_tpm(struct context *c, const struct disk *d, struct tpm_way *ret, struct refusal *why,
-               struct error *err) {
+static int by_entries(struct context *c, const struct disk *d, struct tpm_way *ret,
+                      struct refusal *why, struct error *err) {
         struct luks_reason reason = { 0 };
         struct refusal later = { 0 };
 
@@ -34,6 +34,53 @@ int way_by_tpm(struct context *c, const struct disk *d, struct tpm_way *ret, str
                 }
         }
         return OUTCOME_REFUSED;
+}
+
+/* A keyslot whose area was wiped still stands in the header, until that's written: only the volume
+ * key shows whether the token is any good. */
+static int by_token(struct context *c, struct disk *d, struct tpm_way *ret, struct refusal *why,
+                    struct error *err) {
+        _cleanup_(secret_freep) struct secret *volume_key = NULL;
+        int r = by_entries(c, d, ret, why, err);
+
+        if (r != OUTCOME_DONE || ret->unpinned)
+                return r;
+        r = disk_volume_key(d, ret->slot_secret, &volume_key, why, err);
+        if (r != OUTCOME_DONE)
+                ret->slot_secret = secret_free(ret->slot_secret);
+        return r;
+}
+
+/* As a refusal, for whoever opened the disk another way. */
+static void note(struct refusal *why, const struct disk *d, const struct error *fault) {
+        if (!why->kind)
+                refusal_set(why, REFUSAL_HEADER, "%s: %s", disk_subject(d), fault->text);
+        refusal_detail(why, "keyslot %u opens it, which a staged rotation replaces",
+                       d->token->slot);
+}
+
+int way_by_tpm(struct context *c, struct disk *d, struct tpm_way *ret, struct refusal *why,
+               struct error *err) {
+        struct refusal second = { 0 };
+        struct error fault = { 0 };
+        int r;
+
+        if (!d->older)
+                return by_entries(c, d, ret, why, err);
+        r = by_token(c, d, ret, why, err);
+        if (r == OUTCOME_DONE)
+                return r;
+        disk_use_older(d);
+        if (by_token(c, d, ret, &second, &fault) == OUTCOME_DONE) {
+                note(why, d, err);
+                *err = (struct error){ 0 };
+                return OUTCOME_DONE;
+        }
+        disk_use_older(d);
+        if (r > 0)
+                refusal_detail(why, "nor does the older keyslot: %.160s",
+                               second.kind ? second.what : fault.text);
+        return r;
 }
 
 /* One try to come in, and what kept a slot or a token from being tried, for the refusal in the end.

@@ -14,9 +14,16 @@ struct tpm_way {
         unsigned entry;             /* of the token, that opened */
 };
 
-/* Unseals the KEK and unwraps the slot secret by whichever entry of the token opens, the newest
- * first: each alone is enough. What's reported is why the newest didn't. */
-int way_by_tpm(struct context *c, const struct disk *d, struct tpm_way *ret, struct refusal *why,
+/**
+ * way_by_tpm() - recover the slot secret
+ * @d: its token becomes the one that opened, where there are two
+ *
+ * Unseals the KEK and unwraps the slot secret by whichever entry of the token opens, the newest
+ * first: each alone is enough. Where a rotation of the keyslot is staged, the newer of both tokens
+ * is tried first, down to the volume key, and then the older one. What's reported is why the newest
+ * didn't open; @why is filled in as well where an older token did (its details say which).
+ */
+int way_by_tpm(struct context *c, struct disk *d, struct tpm_way *ret, struct refusal *why,
                struct error *err) _warn_unused_;
 
 struct owner_key {

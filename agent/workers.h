@@ -3,7 +3,6 @@
 
 #include <signal.h>
 #include <stddef.h>
-#include <sys/uio.h>
 
 #include "agent/refusal.h"
 #include "base/error.h"
@@ -22,7 +21,6 @@
 struct workers;
 
 #define WORKER_KEYS_MAX 2
-#define WORKER_PARTS 3
 #define WORKERS_DEADLINE 30000 /* ms that one step may take on one disk */
 
 /* The work on one disk, in the child. @arg: a copy of what the job has, which stays the same until
@@ -33,8 +31,8 @@ typedef int (*worker_fn)(const void *arg, struct secret *const key[WORKER_KEYS_M
 
 struct worker_job {
         const char *subject; /* the disk, for what is said of a worker that died or hangs */
-        /* The argument, one part behind the other; handed over by value. */
-        struct iovec arg[WORKER_PARTS];
+        const void *arg;     /* handed over by value */
+        size_t arg_size;
         void *result; /* zeroed; what the worker made; NULL if @result_size is 0 */
         size_t result_size;
         struct secret *

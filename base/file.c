@@ -186,15 +186,23 @@ int file_mkdir(const char *path, mode_t mode, struct error *err) {
         return 0;
 }
 
-int file_lock(const char *path, int *ret_fd, struct error *err) {
+static int lock(const char *path, int flags, int how, int *ret_fd, struct error *err) {
         _cleanup_(close_fdp) int fd = -1;
 
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return error_errno(err, -errno, "open lock %s", path);
-        while (flock(fd, LOCK_EX) < 0)
+        while (flock(fd, how) < 0)
                 if (errno != EINTR)
                         return error_errno(err, -errno, "take lock %s", path);
         *ret_fd = TAKE_FD(fd);
         return 0;
+}
+
+int file_lock(const char *path, int *ret_fd, struct error *err) {
+        return lock(path, O_RDWR | O_CREAT, LOCK_EX, ret_fd, err);
+}
+
+int file_lock_shared(const char *path, int *ret_fd, struct error *err) {
+        return lock(path, O_RDONLY, LOCK_SH, ret_fd, err);
 }

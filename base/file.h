@@ -32,6 +32,9 @@ int file_mkdir(const char *path, mode_t mode, struct error *err) _warn_unused_;
 /* Waits for, and takes, an exclusive flock(2) on @path, made where it isn't there. Held until
  * @ret_fd is closed. */
 int file_lock(const char *path, int *ret_fd, struct error *err) _warn_unused_;
+/* The same, shared, of a file that is there already, which is opened for reading alone. Return: 0;
+ * -ENOENT; or another fault. */
+int file_lock_shared(const char *path, int *ret_fd, struct error *err) _warn_unused_;
 
 /* read(2) and write(2) until all @size bytes are through. @what is for the error text.
  * Return: 0; -ENODATA where the other side ended early; or their errno. */

@@ -344,7 +344,8 @@ static int get_pin(struct pkcs11 *p, const struct signer_ask *ask, struct error 
         if (value)
                 return take_pin((char *) value, &p->pin, err);
         if (!ask)
-                return error_set(err, -EACCES, "the PKCS #11 token wants a PIN: give pin-source=");
+                return error_set(err, -EKEYREJECTED,
+                                 "the PKCS #11 token wants a PIN: give pin-source=");
         while (size > 0 && p->token.label[size - 1] == ' ')
                 size--;
         (void) snprintf(what, sizeof(what), "the token %.*s", size, p->token.label);
@@ -362,9 +363,9 @@ static int login_as(struct pkcs11 *p, CK_USER_TYPE who, struct error *err) {
         case CKR_PIN_INCORRECT:
         case CKR_PIN_INVALID:
         case CKR_PIN_LEN_RANGE:
-                return error_set(err, -EACCES, "the PKCS #11 token refuses the PIN");
+                return error_set(err, -EKEYREJECTED, "the PKCS #11 token refuses the PIN");
         case CKR_PIN_LOCKED:
-                return error_set(err, -EACCES, "the PIN of the PKCS #11 token is locked");
+                return error_set(err, -EKEYREJECTED, "the PIN of the PKCS #11 token is locked");
         default: return error_token(err, "log in to a token", rv);
         }
 }
@@ -373,9 +374,9 @@ static int login(struct pkcs11 *p, const struct signer_ask *ask, struct error *e
         if (!(p->token.flags & CKF_LOGIN_REQUIRED))
                 return 0;
         if (p->token.flags & CKF_USER_PIN_LOCKED)
-                return error_set(err, -EACCES, "the PIN of the PKCS #11 token is locked");
+                return error_set(err, -EKEYREJECTED, "the PIN of the PKCS #11 token is locked");
         if (p->token.flags & CKF_USER_PIN_FINAL_TRY)
-                return error_set(err, -EACCES,
+                return error_set(err, -EKEYREJECTED,
                                  "one wrong PIN more would lock the PKCS #11 token: log in with "
                                  "its own program first");
         if (!(p->token.flags & CKF_PROTECTED_AUTHENTICATION_PATH)) {

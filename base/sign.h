@@ -34,8 +34,8 @@ struct signer_ask {
  * configuration says, or module-path= of the URI.
  *
  * Return: 0; -EBADMSG (no key there, a damaged one, several, or a wrong passphrase); -EOPNOTSUPP (a
- * key of another kind, or there is no p11-kit on this system); -EACCES (a wrong PIN, or none); or a
- * fault.
+ * key of another kind, or there is no p11-kit on this system); -EKEYREJECTED (a wrong PIN, or
+ * none); or a fault.
  */
 int signer_open(const char *key, const struct signer_ask *ask, struct signer **ret,
                 struct error *err) _warn_unused_;

@@ -27,7 +27,7 @@ _diskseal() {
                 [unlock]='--test --boot --recovery --recovery-key-file --key --header'
                 [lock]=''
                 [remove]='-k --key-file --header'
-                [rotate]='--kek'
+                [rotate]='--kek --all --disk --staged --complete --resume --abort --retire-now --if-due --depth --explain'
                 [status]=''
                 [kek]=''
                 [recovery]='--recovery-key-file --slot --header'
@@ -36,13 +36,14 @@ _diskseal() {
                 [policy]='--kek --policy --recovery-key-file --key --uki --kernel --cmdline --initrd
                         --booted --variable --phase --pcr --bank --append --output'
                 [doctor]=''
+                [log]='--verify -n --lines -f --follow'
         )
         local globals='--tcti --state-dir --config-dir --pin-file --json -n --dry-run -q --quiet
                 -h --help --version'
         local valued=' --tcti --state-dir --config-dir --pin-file -N --name -k --key-file --role --kek
                 --policy --pcrs --recovery-key-file --key --header --slot --cert --bek
                 --wipe-signature --uki --kernel --cmdline --initrd --booted --variable --phase
-                --pcr --bank --append --output '
+                --pcr --bank --append --output --disk --lines '
         valued=${valued//$'\n'/ }
         local current=${COMP_WORDS[COMP_CWORD]} option='' verb='' joined='' folders=() i word
 

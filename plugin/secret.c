@@ -79,8 +79,7 @@ static int context_new(struct context **ret, struct error *err) {
         return 0;
 }
 
-static int ask_tpm(const struct disk *d, struct secret **ret, struct refusal *why,
-                   struct error *err) {
+static int ask_tpm(struct disk *d, struct secret **ret, struct refusal *why, struct error *err) {
         _cleanup_(guard_end) struct guard guard = { 0 };
         _cleanup_(context_freep) struct context *c = NULL;
         struct tpm_way way = { 0 };
@@ -110,6 +109,13 @@ static int load(void *context, const char *device, struct disk *ret, struct refu
         return disk_take(l, ret, why, err);
 }
 
+/* libcryptsetup asks for each token by itself, and tries what it gets on that token's keyslot. */
+static void choose(struct disk *d, int token) {
+        if (d->older && token >= 0 && d->older_id == (unsigned) token)
+                disk_use_older(d);
+        d->older = token_free(d->older);
+}
+
 static int check(const struct disk *d, int token, struct refusal *why, struct error *err) {
         if (!d->token || token < 0 || d->token_id != (unsigned) token || !disk_owns_slot(d))
                 return error_set(err, -ENOENT, "token %d isn't the one that opens this disk",
@@ -132,8 +138,10 @@ int plugin_secret(void *context, const char *device, int token, struct secret **
         _cleanup_(disk_done) struct disk d = DISK_INIT;
         int r = load(context, device, &d, why, err);
 
-        if (r == OUTCOME_DONE)
+        if (r == OUTCOME_DONE) {
+                choose(&d, token);
                 r = check(&d, token, why, err);
+        }
         if (r == OUTCOME_DONE)
                 r = ask_tpm(&d, ret, why, err);
         return r;

@@ -24,8 +24,9 @@ tpms=0
 export TPM2TOOLS_TCTI=$TCTI TSS2_LOG=all+NONE
 unset DISKSEAL_TCTI
 
+# Of a trap that does more than this: the status that it begins with is its argument.
 at_exit() {
-        local status=$?
+        local status=${1:-$?}
 
         tpm_stop
         rm -rf "$DIR"
@@ -147,6 +148,12 @@ ds() {
         "$DISKSEAL" --tcti="$TCTI" --state-dir="$STATE" --config-dir="$DIR/config" "$@"
 }
 
+# settings SECTION LINE…: of agent.conf, in place of what was there.
+settings() {
+        mkdir -p "$DIR/config"
+        printf '%s\n' "[$1]" "${@:2}" >"$DIR/config/agent.conf"
+}
+
 # ds_start VERB…: in the background; $pid is the program's own, so that it can be killed.
 ds_start() {
         "$DISKSEAL" --tcti="$TCTI" --state-dir="$STATE" --config-dir="$DIR/config" "$@" \
@@ -180,9 +187,10 @@ expect_err() {
         fail "no line on stderr matches '$1'"
 }
 
-# json FILTER: what the filter makes of the last expect()'s stdout; null, false or nothing fails.
+# json FILTER: what the filter makes of the last object on the last expect()'s stdout; null, false or
+# nothing fails.
 json() {
-        jq --exit-status --raw-output "$1" "$OUT" && return
+        jq --exit-status --raw-output --slurp "last | $1" "$OUT" && return
         sed 's/^/  stdout: /' "$OUT" >&2
         fail "json: '$1' finds nothing"
 }

@@ -391,16 +391,16 @@ static void a_pin_is_wanted_and_tried_once(void **state) {
         char rest[256];
 
         (void) state;
-        assert_int_equal(open_token("token=Policy;object=p256", NULL, &s, &err), -EACCES);
-        assert_int_equal(open_token("token=Policy;object=p256", &ask, &s, &err), -EACCES);
+        assert_int_equal(open_token("token=Policy;object=p256", NULL, &s, &err), -EKEYREJECTED);
+        assert_int_equal(open_token("token=Policy;object=p256", &ask, &s, &err), -EKEYREJECTED);
         assert_int_equal(a.asked, 1);
         a.text = NULL;
         assert_int_equal(open_token("token=Policy;object=p256", &ask, &s, &err), -ECANCELED);
         (void) snprintf(rest, sizeof(rest), "token=Policy;object=p256?pin-source=file:%s",
                         in_dir("wrong"));
-        assert_int_equal(open_token(rest, &ask, &s, &err), -EACCES);
+        assert_int_equal(open_token(rest, &ask, &s, &err), -EKEYREJECTED);
         assert_int_equal(open_token("token=Policy;object=p256?pin-value=4321", &ask, &s, &err),
-                         -EACCES);
+                         -EKEYREJECTED);
         assert_int_equal(open_token("token=Policy;object=p256?pin-source=pin", &ask, &s, &err),
                          -EBADMSG);
         assert_int_equal(a.asked, 2);

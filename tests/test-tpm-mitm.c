@@ -12,8 +12,10 @@
 #include <cmocka.h>
 
 #include "base/crypto.h"
+#include "base/p256.h"
 #include "tests/mitm.h"
 #include "tests/swtpm.h"
+#include "tpm/nv.h"
 #include "tpm/tpm.h"
 
 /* Each thing that somebody between us and the TPM can do, at each command: what comes of it, in
@@ -31,6 +33,7 @@ static const struct tpm_opener opener = { .steps = &steps };
 
 enum {
         CC_CREATE_PRIMARY = 0x131,
+        CC_NV_INCREMENT = 0x134,
         CC_CERTIFY_CREATION = 0x14a,
         CC_CREATE = 0x153,
         CC_LOAD = 0x157,
@@ -326,6 +329,32 @@ static void test_fifty_in_a_row_lock_nobody_out(void **state) {
         assert_int_equal(swtpm_leftovers(rig->tpm), 0);
 }
 
+/* It's an operation of its own, on a connection where nobody asked for the counts before. */
+static void test_a_reset_while_a_counter_goes_on(void **state) {
+        static const uint32_t commands[] = { CC_START_SESSION, CC_NV_INCREMENT };
+        struct rig *rig = *state;
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct tpm_counter c = { 0 };
+        struct error err = { 0 };
+
+        assert_int_equal(p256_make(&key, &err), 0);
+        for (unsigned i = 0; i <= ARRAY_SIZE(commands); i++) {
+                _cleanup_(tpm_closep) struct tpm *t = NULL;
+
+                assert_int_equal(tpm_open(rig->tcti, &t, &err), 0);
+                if (i == 0) {
+                        assert_int_equal(tpm_counter_make(t, TPM_COUNTER_BASE, key, &c, &err),
+                                         TPM_COUNTER_GOOD);
+                        continue;
+                }
+                mitm_set(rig->m, (struct mitm_plan){ .mode = MITM_RESET, .code = commands[i - 1] });
+                assert_int_equal(tpm_counter_advance(t, &c, key, c.value + 1, &err), -ESTALE);
+                assert_non_null(strstr(err.text, "was reset meanwhile"));
+                mitm_set(rig->m, (struct mitm_plan){ .mode = MITM_PASS });
+        }
+        assert_int_equal(swtpm_leftovers(rig->tpm), 0);
+}
+
 static void test_a_dead_connection_answers_at_once(void **state) {
         struct rig *rig = *state;
         _cleanup_(tpm_closep) struct tpm *t = NULL;
@@ -372,6 +401,7 @@ int main(void) {
                 IN_THE_MIDDLE(test_what_is_done_to_seal),
                 IN_THE_MIDDLE(test_a_persistent_key_swapped),
                 IN_THE_MIDDLE(test_fifty_in_a_row_lock_nobody_out),
+                IN_THE_MIDDLE(test_a_reset_while_a_counter_goes_on),
                 IN_THE_MIDDLE(test_a_dead_connection_answers_at_once),
                 IN_THE_MIDDLE(test_a_reset_between_two_operations),
         };

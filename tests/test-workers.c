@@ -24,8 +24,6 @@ struct order {
         char text[TEXT];
 };
 
-#define AT_TEXT offsetof(struct order, text)
-
 struct made {
         pid_t pid;
         unsigned number, seen; /* how many jobs this process had before */
@@ -93,9 +91,8 @@ static void begin(struct many *m) {
         for (unsigned i = 0; i < JOBS; i++) {
                 m->order[i].number = i;
                 m->job[i] = (struct worker_job){ .subject = "disk7",
-                                                 .arg = { { &m->order[i], AT_TEXT },
-                                                          { m->order[i].text, 1 },
-                                                          { m->order[i].text + 1, TEXT - 1 } },
+                                                 .arg = &m->order[i],
+                                                 .arg_size = sizeof(m->order[i]),
                                                  .result = &m->made[i],
                                                  .result_size = sizeof(m->made[i]),
                                                  .home = &m->home[i] };
@@ -236,7 +233,8 @@ static void test_a_worker_holds_no_lock_of_its_parent(void **unused) {
         struct order order = { .kind = FINE };
         struct made made;
         struct worker_job one = { .subject = "disk7",
-                                  .arg = { { &order, sizeof(order) } },
+                                  .arg = &order,
+                                  .arg_size = sizeof(order),
                                   .result = &made,
                                   .result_size = sizeof(made) };
         volatile sig_atomic_t stop = 0;

@@ -141,8 +141,10 @@ static int prove_missing(struct tpm *t, uint32_t index, const struct handle *ses
 static int bring_parent(struct tpm *t, const struct tpm_bytes *srk, struct work *w,
                         struct error *err) {
         TPM2B_NAME name;
-        int r;
+        int r = clock_check(t, err);
 
+        if (r < 0)
+                return r;
         if (srk->size > 0) {
                 w->srk = *srk;
                 r = srk_named(t, srk, &w->parent, err);

@@ -118,6 +118,10 @@ static TSS2_RC assert_authority(struct run *run, const struct authority *a) {
         do
                 rc = Esys_LoadExternal(esys, NO_SESSIONS, NULL, &a->public, ESYS_TR_RH_OWNER, &tr);
         while (lock_made_room(run->tpm, rc, &tried));
+        if (rc_is_about_input(rc)) {
+                run->key_refused = true;
+                return TPM2_RC_POLICY_FAIL;
+        }
         if (rc)
                 return rc;
         handle_hold(&key, tr);

@@ -12,6 +12,7 @@ struct run {
         const struct pcrs *recorded; /* values for the steps that are about certain ones */
         struct error *err;
         unsigned at; /* which step is being asserted; the last one that was, where one failed */
+        bool key_refused; /* the TPM has no use for a key of this kind or size */
 };
 
 /* Whether the TPM can be asked to execute them. */

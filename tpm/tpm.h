@@ -46,7 +46,8 @@ struct tpm_refusal {
         uint32_t pcrs;
         struct pcrs now;  /* their values as they are */
         uint64_t counter; /* TPM_RETIRED: its value */
-        char text[120];   /* TPM_UNPROVEN, TPM_NO_COUNTER: what is missing, in words */
+        char text[120];   /* TPM_UNPROVEN, TPM_NO_COUNTER: what is missing, in words; TPM_UNSIGNED:
+                             why   the TPM can't look at signatures, else empty */
 };
 
 #define TPM_BYTES_MAX 512

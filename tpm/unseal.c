@@ -138,8 +138,16 @@ static int explain(const struct run *run, TSS2_RC rc, struct tpm_refusal *why, s
         struct tpm_refusal found = { 0 };
         int r;
 
-        if (run->at < steps->count && kind == STEP_NV)
-                return explain_counter(run, &steps->step[run->at], why, err);
+        if (run->at < steps->count && kind == STEP_NV) {
+                r = explain_counter(run, &steps->step[run->at], why, err);
+                /* What was said of it first had no HMAC, and wasn't so. */
+                return r != TPM_GRANTED ? r
+                                        : error_set(err, -EPROTO,
+                                                    "unseal: the TPM's answers on the counter "
+                                                    "contradict each other; somebody between us "
+                                                    "and the TPM alters the traffic (0x%08x)",
+                                                    rc);
+        }
         if (run->at < steps->count && kind == STEP_AUTH)
                 return TPM_WRONG_AUTH;
         r = find_changed(run->tpm, asked_at(steps, run->at), run->recorded, &found, err);
@@ -147,6 +155,10 @@ static int explain(const struct run *run, TSS2_RC rc, struct tpm_refusal *why, s
                 return r;
         if (found.pcrs || kind == STEP_AUTHORIZE) {
                 *why = found;
+                if (run->key_refused)
+                        (void) snprintf(why->text, sizeof(why->text),
+                                        "it doesn't take that key: its kind or its size is beyond "
+                                        "this TPM");
                 return kind == STEP_AUTHORIZE ? TPM_UNSIGNED : TPM_PCR_MISMATCH;
         }
         if (rc == TPM2_RC_PCR_CHANGED)
@@ -246,7 +258,7 @@ int tpm_unseal(struct tpm *t, const struct sealed *object, const struct tpm_open
         _cleanup_(handles_done) struct handles h = { HANDLE(t), HANDLE(t), HANDLE(t) };
         _cleanup_(plain_wipep) TPM2B_SENSITIVE_DATA *plain = NULL;
         struct request q = { .srk = &object->srk };
-        struct run run = { t, &h.session, &h.loaded, opener, &object->pcrs, err, 0 };
+        struct run run = { t, &h.session, &h.loaded, opener, &object->pcrs, err, 0, false };
         TSS2_RC rc;
         int r;
 

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include "agent/handover.h"
+
+#include <errno.h>
+#include <linux/keyctl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/crypto.h"
+#include "base/hex.h"
+
+#define KEY_SIZE 32 /* bytes of a KEK */
+#define ID_SIZE 16  /* bytes of the hash of its object */
+
+/* Root may read it without possessing it: a service's session keyring is its own, and doesn't lead
+ * to the user's. From <linux/key.h> of the kernel, which isn't for programs. */
+#define PERMISSIONS 0x3f0b0000u /* possessor: all; user: view, read, search */
+
+/* keyctl(2) has no wrapper in the C library. */
+static long control(int what, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {
+        return syscall(SYS_keyctl, what, a, b, c, d);
+}
+
+static int describe(const struct kek *kek, char ret[128], struct error *err) {
+        uint8_t hash[SHA256_SIZE];
+        char id[2 * ID_SIZE + 1];
+        int r = crypto_sha256(kek->sealed.public.data, kek->sealed.public.size, hash, err);
+
+        if (r < 0)
+                return r;
+        hex_encode(hash, ID_SIZE, id);
+        (void) snprintf(ret, 128, "diskseal:%s:%u:%s", kek->name, kek->version, id);
+        return 0;
+}
+
+static long find(const char *name) {
+        return control(KEYCTL_SEARCH, (unsigned long) KEY_SPEC_USER_KEYRING,
+                       (unsigned long) (uintptr_t) "user", (unsigned long) (uintptr_t) name, 0);
+}
+
+int handover_put(const struct kek *kek, struct secret *key, struct error *err) {
+        char name[128];
+        long id;
+        int r = describe(kek, name, err);
+
+        if (r < 0)
+                return r;
+        id = syscall(SYS_add_key, "user", name, secret_data(key), secret_size(key),
+                     KEY_SPEC_USER_KEYRING);
+        if (id < 0 || control(KEYCTL_SETPERM, (unsigned long) id, PERMISSIONS, 0, 0) < 0 ||
+            control(KEYCTL_SET_TIMEOUT, (unsigned long) id, HANDOVER_SECONDS, 0, 0) < 0)
+                return error_errno(err, -errno, "hand KEK %s v%u over in the kernel's keyring",
+                                   kek->name, kek->version);
+        return 0;
+}
+
+int handover_get(const struct kek *kek, struct secret **ret, struct error *err) {
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        char name[128];
+        long id, n;
+        int r = describe(kek, name, err);
+
+        if (r < 0)
+                return r;
+        id = find(name);
+        if (id < 0)
+                return 0;
+        r = secret_new(KEY_SIZE, &key);
+        if (r < 0)
+                return error_errno(err, r, "no locked memory for a KEK");
+        n = control(KEYCTL_READ, (unsigned long) id, (unsigned long) (uintptr_t) secret_data(key),
+                    KEY_SIZE, 0);
+        if (n != KEY_SIZE)
+                return 0;
+        *ret = TAKE(key);
+        return 1;
+}
+
+void handover_drop(const struct kek *kek) {
+        struct error ignored = { 0 };
+        char name[128];
+        long id;
+
+        if (describe(kek, name, &ignored) < 0)
+                return;
+        id = find(name);
+        if (id >= 0)
+                (void) control(KEYCTL_UNLINK, (unsigned long) id,
+                               (unsigned long) KEY_SPEC_USER_KEYRING, 0, 0);
+}
