@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,9 +55,11 @@ static unsigned long locked_kib(void) {
 
 static void test_one_that_was_given_back_is_as_new(void **state) {
         struct secret *s = NULL;
+        bool locks;
         int status;
         (void) state;
         assert_int_equal(secret_new(64, &s), 0);
+        locks = locked_kib() > 0; /* sanitizers only say that they do */
         memset(secret_data(s), 0xa5, 64);
         s = secret_free(s);
         assert_int_equal(secret_new(4096, &s), 0);
@@ -70,7 +73,9 @@ static void test_one_that_was_given_back_is_as_new(void **state) {
         if (pid == 0) {
                 unsigned long before = locked_kib();
 
-                _exit(before == 0 && secret_new(32, &s) == 0 && locked_kib() == 4 ? 0 : 1);
+                _exit(before == 0 && secret_new(32, &s) == 0 && locked_kib() == (locks ? 4 : 0)
+                              ? 0
+                              : 1);
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_int_equal(status, 0);
