@@ -408,15 +408,19 @@ int archive_forget(struct context *c, struct kek_record *record,
 
 /* --- the mirror's record --- */
 
-/* Whoever changes records now is left alone: that run knows more. Return: false where there's one.
- */
+/* Whoever changes records now is left alone: that run knows more. A shared lock becomes a full one,
+ * for the rest of this run. Return: false where there's one. */
 static bool lock_if_free(struct context *c) {
         struct error ignored = { 0 };
         char path[300];
         int fd;
 
-        if (c->lock_fd >= 0)
-                return true;
+        if (c->lock_fd >= 0) {
+                if (flock(c->lock_fd, LOCK_EX | LOCK_NB) == 0)
+                        return true;
+                (void) flock(c->lock_fd, LOCK_SH); /* the try may have cost it */
+                return false;
+        }
         if (file_mkdir(c->state_dir, 0700, &ignored) < 0)
                 return false;
         (void) snprintf(path, sizeof(path), "%s/lock", c->state_dir);

@@ -12,7 +12,7 @@ static size_t disks_of(const struct op_status *s, const char *kek) {
         return n;
 }
 
-static bool add_counter(struct json *k, const struct op_counter *c) {
+bool cli_add_counter(struct json *k, const struct op_counter *c) {
         _cleanup_(json_freep) struct json *o = json_new_object();
         char index[16];
 
@@ -34,7 +34,7 @@ static struct json *list_json(const struct op_status *s) {
                 if (!s->kek[i].has_current)
                         continue;
                 k = cli_kek_json(&s->kek[i], &s->due[i]);
-                if (!json_append(keks, k) || !add_counter(k, &s->counter[i]) ||
+                if (!json_append(keks, k) || !cli_add_counter(k, &s->counter[i]) ||
                     !json_add_uint(k, "disks", disks_of(s, s->kek[i].name)))
                         return NULL;
         }
@@ -51,8 +51,9 @@ static void counter_cell(struct table *t, const struct op_counter *c) {
 }
 
 static void list_table(const struct cli *cli, const struct op_status *s) {
-        static const char *const heads[] = { "KEK",       "VERSION", "PROVIDER", "CREATED",
-                                             "SEALED TO", "COUNTER", "DISKS",    "ROTATION" };
+        static const char *const heads[] = { "KEK",      "VERSION", "RETIRED",
+                                             "PROVIDER", "CREATED", "SEALED TO",
+                                             "COUNTER",  "DISKS",   "ROTATION" };
         _cleanup_(table_freep) struct table *t = table_new(ARRAY_SIZE(heads), heads);
         char policy[POLICY_TEXT_MAX], due[TIMESPAN_TEXT + 4];
 
@@ -68,6 +69,7 @@ static void list_table(const struct cli *cli, const struct op_status *s) {
                                    k->staged.version);
                 else
                         table_cell(t, TONE_PLAIN, "%u", k->current.version);
+                table_cell(t, TONE_PLAIN, "%zu", k->retired_count);
                 table_cell(t, TONE_PLAIN, "tpm");
                 table_cell(t, TONE_PLAIN, "%s", k->current_created);
                 table_cell(t, TONE_PLAIN, "%s", policy);
@@ -82,14 +84,11 @@ static void list_table(const struct cli *cli, const struct op_status *s) {
         table_print(t, cli);
 }
 
-static int run(struct cli *cli) {
+static int list(struct cli *cli) {
         _cleanup_(op_status_done) struct op_status s = { 0 };
         struct error err = { 0 };
-        int r;
+        int r = op_status_known(&cli->context, &s, &err);
 
-        if (strcmp(cli->arg[0], "list") != 0)
-                return cli_usage(cli, "kek has no '%s'", cli->arg[0]);
-        r = op_status_known(&cli->context, &s, &err);
         if (r == OUTCOME_DONE)
                 r = op_counters(&cli->context, &s, &err);
         if (r != OUTCOME_DONE)
@@ -103,15 +102,54 @@ static int run(struct cli *cli) {
         return EXIT_DONE;
 }
 
-static const struct cli_option options[] = { { 0 } };
+static const struct cli_option options[] = {
+        { "version", 0, "N", "forget, export: this version" },
+        { "before", 0, "N", "forget: all versions older than this one" },
+        { "all", 0, NULL, "forget: all retired versions" },
+        { "force", 0, NULL, "forget: also what a disk without another key may need" },
+        { "yes", 'y', NULL, "forget: don't ask" },
+        { "escrow", 0, "CERT", "export: for the holder of this certificate, in PEM" },
+        { "output", 0, "FILE", "export: where it goes; without, to a pipe" },
+        { 0 },
+};
+
+static int run(struct cli *cli) {
+        static const struct {
+                const char *name;
+                int (*run)(struct cli *cli);
+                unsigned options; /* bit n: option n is for it */
+        } verbs[] = {
+                { "list", list, 0 },
+                { "show", cli_kek_show, 0 },
+                { "forget", cli_kek_forget, 0x1f },
+                { "export", cli_kek_export, 0x61 },
+        };
+        const char *what = cli->arg[0];
+
+        for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+                if (strcmp(verbs[i].name, what) != 0)
+                        continue;
+                if ((verbs[i].run == list) != (cli->args == 1))
+                        return cli_usage(cli, "kek %s: %s", what,
+                                         cli->args == 1 ? "of which KEK?" : "of all KEKs");
+                for (unsigned o = 0; options[o].name; o++)
+                        if (cli->value[o] && !(verbs[i].options & (1u << o)))
+                                return cli_usage(cli, "--%s isn't for kek %s", options[o].name,
+                                                 what);
+                return verbs[i].run(cli);
+        }
+        return cli_usage(cli, "kek has no '%s'", what);
+}
 
 const struct cli_verb verb_kek = {
         .name = "kek",
-        .synopsis = "list",
-        .summary = "Show the key-encrypting keys that are known here",
+        .synopsis = "list|show|forget|export [NAME] [OPTION...]",
+        .summary =
+                "Show the key-encrypting keys, and their retired versions; forget or export those",
         .args_min = 1,
-        .args_max = 1,
+        .args_max = 2,
         .options = options,
-        .examples = { "diskseal kek list", "diskseal kek list --json" },
+        .examples = { "diskseal kek forget default --before 20",
+                      "diskseal kek export default --escrow holder.pem --output keks.cms" },
         .run = run,
 };

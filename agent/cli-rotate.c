@@ -7,11 +7,10 @@
 #include "agent/rotation.h"
 #include "keys/store.h"
 
-/* The machine, for people and, since dot(1) skips lines with a number sign, for graphs. */
-static int explain(void) {
+static void print_table(void) {
         printf("# %-9s %-9s %-9s %s\n", "STATE", "EVENT", "EFFECT", "NEXT");
-        for (int s = 0; s < ROTATION_STATES; s++)
-                for (int e = 0; e < ROTATION_EVENTS; e++) {
+        for (unsigned s = 0; s < ROTATION_STATES; s++)
+                for (unsigned e = 0; e < ROTATION_EVENTS; e++) {
                         struct rotation_step step = rotation_step(s, e);
 
                         printf("# %-9s %-9s %-9s %s\n", rotation_state_name(s),
@@ -19,15 +18,19 @@ static int explain(void) {
                                rotation_state_name(step.next));
                 }
         printf("#\n");
-        for (int s = 0; s < ROTATION_STATES; s++)
+        for (unsigned s = 0; s < ROTATION_STATES; s++)
                 printf("# %-9s %s\n", rotation_state_name(s), rotation_state_text(s));
         printf("#\n");
-        for (int e = 0; e < ROTATION_EFFECTS; e++)
+        for (unsigned e = 0; e < ROTATION_EFFECTS; e++)
                 printf("# %-9s %s\n", rotation_effect_name(e), rotation_effect_text(e));
+}
 
+/* The machine, for people and, since dot(1) skips lines with a number sign, for graphs. */
+static int explain(void) {
+        print_table();
         printf("digraph rotation {\n  node [shape=box];\n");
-        for (int s = 0; s < ROTATION_STATES; s++)
-                for (int e = 0; e < ROTATION_EVENTS; e++) {
+        for (unsigned s = 0; s < ROTATION_STATES; s++)
+                for (unsigned e = 0; e < ROTATION_EVENTS; e++) {
                         struct rotation_step step = rotation_step(s, e);
 
                         if (step.effect < ROTATION_END)

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "agent/cli.h"
+#include "agent/op-archive.h"
 #include "tpm/ek.h"
 
 static const char *state_word(enum disk_state s) {
@@ -90,6 +91,7 @@ struct json *cli_kek_json(const struct kek_record *k, const struct due *due) {
         if (!json_add_string(o, "name", k->name) ||
             !json_add_uint(o, "version", k->current.version) ||
             (k->has_staged && !json_add_uint(o, "staged", k->staged.version)) ||
+            !json_add_uint(o, "retired", k->retired_count) ||
             !json_add_string(o, "provider", "tpm") ||
             !json_add_string(o, "created", k->current_created) || !add_due(o, due) ||
             !cli_add_kek_policy(o, &k->current) ||
@@ -152,7 +154,21 @@ static bool add_tpm(struct json *tpm, const struct op_status *s) {
                add_state(tpm, t);
 }
 
-static struct json *as_json(const struct op_status *s) {
+static struct json *archives_json(const struct op_archive_findings *f) {
+        _cleanup_(json_freep) struct json *list = json_new_array();
+
+        for (size_t i = 0; i < f->count; i++) {
+                struct json *o = json_new_object();
+
+                if (!json_append(list, o) || !json_add_string(o, "kek", f->finding[i].kek) ||
+                    !json_add_string(o, "found", f->finding[i].found) ||
+                    !json_add_string(o, "advice", f->finding[i].advice))
+                        return NULL;
+        }
+        return TAKE(list);
+}
+
+static struct json *as_json(const struct op_status *s, const struct op_archive_findings *archives) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *keks = json_new_array(),
                                           *disks = json_new_array(), *tpm = json_new_object();
 
@@ -174,7 +190,7 @@ static struct json *as_json(const struct op_status *s) {
         if (s->tpm_present && !add_tpm(tpm, s))
                 return NULL;
         if (!json_add(o, "kek", TAKE(keks)) || !json_add(o, "disks", TAKE(disks)) ||
-            !json_add(o, "tpm", TAKE(tpm)))
+            !json_add(o, "archive", archives_json(archives)) || !json_add(o, "tpm", TAKE(tpm)))
                 return NULL;
         return TAKE(o);
 }
@@ -258,6 +274,12 @@ static void print_findings(const struct cli *cli, const struct op_status *s) {
         }
 }
 
+static void print_archives(const struct cli *cli, const struct op_archive_findings *f) {
+        for (size_t i = 0; i < f->count; i++)
+                cli_say(cli, "  ! KEK %s: %s.   %s", f->finding[i].kek, f->finding[i].found,
+                        f->finding[i].advice);
+}
+
 static void print_slots(const struct op_status_disk *d, char ret[64]) {
         size_t used = 0;
 
@@ -337,12 +359,15 @@ static int run(struct cli *cli) {
         _cleanup_(op_status_done) struct op_status s = { 0 };
         struct refusal why = { 0 };
         struct error err = { 0 };
+        struct op_archive_findings archives = { 0 };
         int r = op_status(&cli->context, cli->args ? cli->arg : NULL, &s, &why, &err);
 
+        if (r == OUTCOME_DONE)
+                r = op_archive_look(&cli->context, &s, false, &archives, &err);
         if (r != OUTCOME_DONE)
                 return cli_failed(cli, r, &why, &err);
         if (cli->json)
-                return cli_print_json(as_json(&s));
+                return cli_print_json(as_json(&s, &archives));
         print_head(cli, &s);
         if (s.disks == 0)
                 cli_say(cli, "  no disk yet: diskseal format, diskseal adopt");
@@ -354,6 +379,8 @@ static int run(struct cli *cli) {
                         say_findings(&s.disk[i]);
                 print_findings(cli, &s);
         }
+        if (!cli->quiet)
+                print_archives(cli, &archives);
         return EXIT_DONE;
 }
 

@@ -137,6 +137,12 @@ int cli_policy_predict(struct cli *cli);
  * else the exit status. */
 int cli_next_boot(struct cli *cli, struct op_next_boot *ret, bool *ret_given);
 
+/* Of the verb kek. */
+int cli_kek_show(struct cli *cli);
+int cli_kek_forget(struct cli *cli);
+int cli_kek_export(struct cli *cli);
+bool cli_add_counter(struct json *k, const struct op_counter *c);
+
 /* One KEK as status and kek list show it. */
 struct json *cli_kek_json(const struct kek_record *k, const struct due *due);
 

@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "agent/disk.h"
 #include "agent/ek.h"
+#include "agent/op-archive.h"
 #include "agent/op.h"
 #include "base/secret.h"
 #include "policy/policy.h"
@@ -247,6 +249,23 @@ static void check_kek(struct op_doctor *d, const struct kek_record *k,
               "%s", trouble);
 }
 
+static int check_archives(struct op_doctor *d, struct context *c, struct op_status *s,
+                          struct error *err) {
+        _cleanup_(freep) struct op_archive_findings *f = calloc(1, sizeof(*f));
+        char what[64];
+        int r;
+
+        if (!f)
+                return error_nomem(err);
+        r = op_archive_look(c, s, true, f, err);
+        for (size_t i = 0; r == OUTCOME_DONE && i < f->count; i++) {
+                (void) snprintf(what, sizeof(what), "KEK %s", f->finding[i].kek);
+                found(finding(d, f->finding[i].level, what, f->finding[i].advice), "%s",
+                      f->finding[i].found);
+        }
+        return r;
+}
+
 int op_doctor(struct context *c, struct op_doctor *ret, struct error *err) {
         _cleanup_(op_status_done) struct op_status s = { 0 };
         struct refusal ignored = { 0 };
@@ -268,5 +287,5 @@ int op_doctor(struct context *c, struct op_doctor *ret, struct error *err) {
                 check_kek(ret, &s.kek[i], &s.counter[i]);
         for (size_t i = 0; i < s.disks; i++)
                 check_disk(ret, &s.disk[i]);
-        return OUTCOME_DONE;
+        return r == OUTCOME_DONE ? check_archives(ret, c, &s, err) : OUTCOME_DONE;
 }

@@ -167,9 +167,15 @@ static int read_keks(const struct context *c, struct op_status *ret, struct erro
         if (!ret->kek || !ret->due)
                 r = error_nomem(err);
         for (size_t i = 0; r == 0 && i < count; i++) {
-                r = store_read(folder, names[i], &ret->kek[ret->keks], err);
-                if (r == 0 && ret->kek[ret->keks].has_current)
-                        find_due(c, &ret->kek[ret->keks], &ret->due[ret->keks]);
+                struct kek_record *k = &ret->kek[ret->keks];
+
+                r = store_read(folder, names[i], k, err);
+                if (r == -EBADMSG) { /* see op_archive_look() */
+                        (void) snprintf(k->name, sizeof(k->name), "%s", names[i]);
+                        *err = (struct error){ 0 };
+                        r = 0;
+                } else if (r == 0 && k->has_current)
+                        find_due(c, k, &ret->due[ret->keks]);
                 ret->keks += r == 0;
         }
         store_names_free(names, count);

@@ -34,20 +34,21 @@ struct rotate_kept *rotate_kept_at(struct rotate_kept *k, size_t i) {
 
 static int open_disk(const struct rotate_job *job, struct disk *ret, struct refusal *why,
                      struct error *err) {
-        const struct luks_source from = { job->device, job->header[0] ? job->header : NULL };
+        const struct luks_source from = { job->at.device,
+                                          job->at.header[0] ? job->at.header : NULL };
         int r = disk_load_enrolled(&from, ret, why, err);
 
         if (r != OUTCOME_DONE)
                 return r;
-        if (strcmp(luks_facts(ret->luks)->uuid, job->uuid) != 0)
+        if (strcmp(luks_facts(ret->luks)->uuid, job->at.uuid) != 0)
                 return refusal_set(why, REFUSAL_UNKNOWN_DISK, "%s holds another disk than %s",
-                                   job->device, job->name);
+                                   job->at.device, job->at.name);
         return OUTCOME_DONE;
 }
 
 /* The disk as it was kept, if that's what stands there still; else opened anew. */
 static int disk_now(const struct rotate_job *job, struct refusal *why, struct error *err) {
-        struct rotate_kept *k = job->kept;
+        struct rotate_kept *k = job->at.kept;
         struct luks_reason reason = { 0 };
 
         if (k->disk.luks) {
@@ -146,7 +147,7 @@ static void add_keks(const struct token *t, struct rotate_found *ret) {
 
 static int look(const struct rotate_job *job, struct rotate_found *ret, struct refusal *why,
                 struct error *err) {
-        const struct disk *d = &job->kept->disk;
+        const struct disk *d = &job->at.kept->disk;
         uint32_t ours;
         int r = disk_now(job, why, err);
 
@@ -162,7 +163,7 @@ static int look(const struct rotate_job *job, struct rotate_found *ret, struct r
 }
 
 static bool has_target(const struct rotate_job *job) {
-        return token_find(job->kept->disk.token, &job->target) >= 0;
+        return token_find(job->at.kept->disk.token, &job->target) >= 0;
 }
 
 /* An edit that begins compares what was kept with the disk by itself. */
@@ -170,7 +171,7 @@ static int stage(const struct rotate_job *job, struct secret *const key[WORKER_K
                  struct refusal *why, struct error *err) {
         _cleanup_(secret_freep) struct secret *secret = NULL;
         struct token_entry fresh = { .kek = job->target };
-        const struct rotate_kept *k = job->kept;
+        const struct rotate_kept *k = job->at.kept;
         struct token *t;
         int live, r = OUTCOME_DONE;
 
@@ -178,30 +179,30 @@ static int stage(const struct rotate_job *job, struct secret *const key[WORKER_K
                 r = disk_now(job, why, err);
         if (r != OUTCOME_DONE)
                 return r;
-        t = job->kept->disk.token;
+        t = job->at.kept->disk.token;
         if (has_target(job))
-                return secret_by_target(&job->kept->disk, job, key[1], why, err);
+                return secret_by_target(&job->at.kept->disk, job, key[1], why, err);
 
-        live = job->has_live ? token_find(t, &job->live) : -1;
+        live = job->live.version ? token_find(t, &job->live) : -1;
         if (live < 0)
                 return error_set(err, -EAGAIN, "%s: its token changed meanwhile", t->name);
-        r = disk_secret(&job->kept->disk, &t->entry[live], key[0], &secret, why, err);
+        r = disk_secret(&job->at.kept->disk, &t->entry[live], key[0], &secret, why, err);
         if (r != OUTCOME_DONE)
                 return r;
-        r = token_wrap(t, job->uuid, key[1], secret, &fresh, err);
+        r = token_wrap(t, job->at.uuid, key[1], secret, &fresh, err);
         if (r < 0)
                 return r;
         /* Beside the new one stays the one that was just shown to open the disk, and no other. */
         keep_entry(t, live);
         token_push(t, &fresh, 1);
-        return write_token(job->kept, job, key[1], why, err);
+        return write_token(job->at.kept, job, key[1], why, err);
 }
 
 static int prove(const struct rotate_job *job, struct secret *target_key, struct refusal *why,
                  struct error *err) {
         int r = disk_now(job, why, err);
 
-        return r == OUTCOME_DONE ? secret_by_target(&job->kept->disk, job, target_key, why, err)
+        return r == OUTCOME_DONE ? secret_by_target(&job->at.kept->disk, job, target_key, why, err)
                                  : r;
 }
 
@@ -212,17 +213,17 @@ static int retire(const struct rotate_job *job, struct secret *target_key, struc
 
         if (r != OUTCOME_DONE)
                 return r;
-        t = job->kept->disk.token;
+        t = job->at.kept->disk.token;
         if (t->entries == 1)
                 return OUTCOME_DONE;
         keep_entry(t, token_find(t, &job->target));
-        return write_token(job->kept, job, target_key, why, err);
+        return write_token(job->at.kept, job, target_key, why, err);
 }
 
 /* Whatever went wrong with what was kept, the next step begins with the disk itself. */
 static int ended(const struct rotate_job *job, int r) {
         if (r != OUTCOME_DONE)
-                forget(job->kept);
+                forget(job->at.kept);
         return r;
 }
 
@@ -235,7 +236,7 @@ int rotate_look(const void *job, struct secret *const key[WORKER_KEYS_MAX], void
 int rotate_stage(const void *job, struct secret *const key[WORKER_KEYS_MAX], void *result,
                  struct refusal *why, struct error *err) {
         const struct rotate_job *j = job;
-        bool kept = j->kept->disk.luks;
+        bool kept = j->at.kept->disk.luks;
         int r = ended(job, stage(job, key, why, err));
 
         (void) result;

@@ -18,14 +18,18 @@ struct rotate_kept *rotate_kept_new(size_t count);
 struct rotate_kept *rotate_kept_free(struct rotate_kept *k); /* in the process that made it */
 struct rotate_kept *rotate_kept_at(struct rotate_kept *k, size_t i);
 
-/* Handed over by value: all that it points to is the worker's own. */
-struct rotate_job {
-        struct rotate_kept *kept;
+struct rotate_place {
+        struct rotate_kept *kept;      /* the worker's own */
         char device[256], header[256]; /* header: empty where it's on the device */
         char uuid[40], name[NAME_MAX_SIZE];
-        bool has_live;
-        struct kek live;   /* that opens the disk now; none where the target already does */
-        struct kek target; /* the new version */
+};
+
+/* Handed over by value, and in parts: many disks have the same versions. */
+struct rotate_job {
+        struct rotate_place at;
+        struct kek target; /* the new version; to look at a disk none is needed */
+        struct kek
+                live; /* that opens the disk now; its version is 0 where the target already does */
 };
 
 /* What a look at a disk found. */

@@ -2,6 +2,7 @@
 #include "agent/rotate-disks.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,47 +41,38 @@ bool rotate_disk_has(const struct candidate *d, const struct kek *kek) {
 /* What is to be done, as the workers want it. */
 struct work {
         size_t count;
-        struct rotate_slot_job *job;
-        struct rotate_found *found; /* NULL where nothing is looked for */
+        struct rotate_place *place;
         struct worker_job *worker;
         struct candidate **who;
 };
 
 static void work_done(struct work *w) {
-        free(w->job);
-        free(w->found);
+        free(w->place);
         free(w->worker);
         free(w->who);
 }
 
-static int work_new(size_t count, bool look, struct work *ret, struct error *err) {
-        ret->job = calloc(count + 1, sizeof(*ret->job));
+static int work_new(size_t count, struct work *ret, struct error *err) {
+        ret->place = calloc(count + 1, sizeof(*ret->place));
         ret->worker = calloc(count + 1, sizeof(*ret->worker));
         ret->who = calloc(count + 1, sizeof(struct candidate *));
-        if (look)
-                ret->found = calloc(count + 1, sizeof(*ret->found));
-        return ret->job && ret->worker && ret->who && (ret->found || !look) ? 0 : error_nomem(err);
+        return ret->place && ret->worker && ret->who ? 0 : error_nomem(err);
 }
 
-static struct rotate_job *add(struct work *w, const struct rotate_disks *all, struct candidate *d) {
-        struct rotate_slot_job *whole = &w->job[w->count];
-        struct rotate_job *job = &whole->disk;
+static struct worker_job *add(struct work *w, const struct rotate_disks *all, struct candidate *d) {
+        struct rotate_place *place = &w->place[w->count];
+        struct worker_job *job = &w->worker[w->count];
         const struct state_disk *known = &d->report->known;
 
-        job->kept = rotate_kept_at(all->kept, (size_t) (d - all->disk));
-        (void) snprintf(job->device, sizeof(job->device), "%s", known->device);
-        (void) snprintf(job->header, sizeof(job->header), "%s", known->header);
-        (void) snprintf(job->uuid, sizeof(job->uuid), "%s", known->uuid);
-        (void) snprintf(job->name, sizeof(job->name), "%s", known->name);
-        (void) snprintf(whole->state_dir, sizeof(whole->state_dir), "%s", all->state_dir);
-        w->worker[w->count] = (struct worker_job){
-                .subject = job->device,
-                .arg = whole,
-                .arg_size = sizeof(*whole),
-                .result = w->found ? &w->found[w->count] : NULL,
-                .result_size = w->found ? sizeof(*w->found) : 0,
-                .home = &d->home,
-        };
+        place->kept = rotate_kept_at(all->kept, (size_t) (d - all->disk));
+        (void) snprintf(place->device, sizeof(place->device), "%s", known->device);
+        (void) snprintf(place->header, sizeof(place->header), "%s", known->header);
+        (void) snprintf(place->uuid, sizeof(place->uuid), "%s", known->uuid);
+        (void) snprintf(place->name, sizeof(place->name), "%s", known->name);
+        job->subject = place->name;
+        job->arg[0] = (struct iovec){ place, offsetof(struct rotate_job, target) };
+        job->arg[3] = (struct iovec){ (void *) all->state_dir, sizeof(all->state_dir) };
+        job->home = &d->home;
         w->who[w->count++] = d;
         return job;
 }
@@ -107,35 +99,35 @@ static int run(const struct rotate_disks *d, struct work *w, worker_fn fn, struc
 
 /* --- what stands on the disks --- */
 
-static void note(struct candidate *d, const struct rotate_found *found) {
-        d->keks = found->keks < TOKEN_KEKS_MAX ? found->keks : TOKEN_KEKS_MAX;
-        for (unsigned i = 0; i < d->keks; i++)
-                d->kek[i] = found->kek[i];
-        d->slot = found->slot;
-        d->other_way = found->other_way;
-        d->report->version = d->kek[0].version;
-}
-
 static int look_at_all(struct rotate_disks *d, struct error *err) {
         _cleanup_(work_done) struct work w = { 0 };
-        int r = work_new(d->count, true, &w, err);
+        int r = work_new(d->count, &w, err);
 
         for (size_t i = 0; r == 0 && i < d->count; i++) {
                 struct op_rotated_disk *report = d->disk[i].report;
+                struct worker_job *job;
 
                 report->what = ROTATED_PENDING;
-                if (access(report->known.device, F_OK) < 0)
+                if (access(report->known.device, F_OK) < 0) {
                         report->what = ROTATED_ABSENT;
-                else
-                        add(&w, d, &d->disk[i]);
+                        continue;
+                }
+                job = add(&w, d, &d->disk[i]);
+                job->result = &d->disk[i].found;
+                job->result_size = sizeof(d->disk[i].found);
         }
         if (r == 0)
                 r = run(d, &w, rotate_look, err);
         if (r == 0 && op_stop)
                 return error_set(err, -EINTR, "stopped by a signal");
-        for (size_t i = 0; r == 0 && i < w.count; i++)
-                if (w.worker[i].outcome == OUTCOME_DONE)
-                        note(w.who[i], &w.found[i]);
+        for (size_t i = 0; r == 0 && i < w.count; i++) {
+                struct candidate *one = w.who[i];
+
+                if (w.worker[i].outcome != OUTCOME_DONE || one->keks > TOKEN_KEKS_MAX)
+                        one->keks = 0;
+                if (one->keks > 0)
+                        one->report->version = one->kek[0].version;
+        }
         return r;
 }
 
@@ -191,25 +183,24 @@ static worker_fn function_of(enum rotation_effect effect, bool slot) {
 }
 
 /* What one disk is told beyond where it is. */
-static void tell(struct work *w, const struct candidate *d, struct rotate_job *job,
+static void tell(struct worker_job *job, const struct candidate *d,
                  const struct rotate_target *target, enum rotation_effect effect) {
-        struct worker_job *worker = &w->worker[w->count - 1];
-        bool back = effect == ROTATION_UNSTAGE && !d->slot;
+        static const struct kek none;
+        bool live = d->live && (effect == ROTATION_STAGE || effect == ROTATION_UNSTAGE);
+        bool back = live && effect == ROTATION_UNSTAGE && !d->slot;
+        const struct kek *to = back ? d->live : target->kek;
 
-        job->target = back ? *d->live : *target->kek;
-        worker->key[1] = back ? d->live_key : target->key;
-        if ((effect == ROTATION_STAGE || effect == ROTATION_UNSTAGE) && d->live) {
-                job->has_live = true;
-                job->live = *d->live;
-                worker->key[0] = d->live_key;
-        }
+        job->arg[1] = (struct iovec){ (void *) to, sizeof(*to) };
+        job->arg[2] = (struct iovec){ (void *) (live ? d->live : &none), sizeof(none) };
+        job->key[0] = live ? d->live_key : NULL;
+        job->key[1] = back ? d->live_key : target->key;
 }
 
 /* One depth at a time. Return: how many it succeeded on; or a fault. */
 static int run_depth(struct rotate_disks *d, enum rotation_effect effect, bool slot,
                      const struct rotate_target *target, struct error *err) {
         _cleanup_(work_done) struct work w = { 0 };
-        int r = work_new(d->count, false, &w, err), good = 0;
+        int r = work_new(d->count, &w, err), good = 0;
 
         if (r < 0)
                 return r;
@@ -221,7 +212,7 @@ static int run_depth(struct rotate_disks *d, enum rotation_effect effect, bool s
                 if (effect == ROTATION_PROVE && one->proven)
                         good++;
                 else
-                        tell(&w, one, add(&w, d, one), target, effect);
+                        tell(add(&w, d, one), one, target, effect);
         }
         if (w.count > 0)
                 r = run(d, &w, function_of(effect, slot), err);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/op.h"
+#include "agent/rotate-disk.h"
 #include "agent/rotation.h"
 
 /* The disks of a rotation: what stands on each of them, and one effect on all of them at once. A
@@ -9,14 +10,19 @@
 
 struct candidate {
         struct op_rotated_disk *report; /* ROTATED_PENDING: still in the run */
-        unsigned keks;
-        struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
-        const struct kek *live;         /* the one that opened, where it was needed */
-        struct secret *live_key;        /* borrowed from the context */
-        bool slot;                      /* gets a new keyslot, too, or has begun to */
-        bool other_way;                 /* another keyslot may open the disk, too */
-        bool proven;                    /* in this run, by what the TPM gave back */
-        unsigned home;                  /* the worker that has it open; see workers.h */
+        union {
+                struct rotate_found found; /* as a worker told it; the same */
+                struct {
+                        unsigned keks;
+                        struct kek kek[TOKEN_KEKS_MAX]; /* newest first */
+                        bool other_way;
+                        bool slot; /* it gets a new keyslot, too, or that was begun */
+                };
+        };
+        const struct kek *live;  /* the one that opened, where it was needed */
+        struct secret *live_key; /* borrowed from the context */
+        bool proven;             /* in this run, by what the TPM gave back */
+        unsigned home;           /* the worker that has it open; see workers.h */
 };
 
 struct rotate_disks {

@@ -28,14 +28,15 @@ static void work_done(struct work *w) {
 
 static int find(struct work *w) {
         const struct rotate_job *job = &w->job->disk;
-        const struct luks_source from = { job->device, job->header[0] ? job->header : NULL };
+        const struct luks_source from = { job->at.device,
+                                          job->at.header[0] ? job->at.header : NULL };
         int r = disk_load_enrolled(&from, &w->disk, w->why, w->err);
 
         if (r != OUTCOME_DONE)
                 return r;
-        if (strcmp(luks_facts(w->disk.luks)->uuid, job->uuid) != 0)
+        if (strcmp(luks_facts(w->disk.luks)->uuid, job->at.uuid) != 0)
                 return refusal_set(w->why, REFUSAL_UNKNOWN_DISK, "%s holds another disk than %s",
-                                   job->device, job->name);
+                                   job->at.device, job->at.name);
         return OUTCOME_DONE;
 }
 
@@ -160,7 +161,7 @@ static int remember(const struct work *w) {
 }
 
 static const struct kek *live_of(const struct rotate_job *job) {
-        return job->has_live ? &job->live : NULL;
+        return job->live.version ? &job->live : NULL;
 }
 
 /* --- stage --- */
@@ -227,8 +228,13 @@ int rotate_slot_stage(const void *arg, struct secret *const key[WORKER_KEYS_MAX]
         (void) result;
         if (r != OUTCOME_DONE)
                 return r;
-        if (is_staged(&w))
-                return open_by(&w, &job->target, key[1]);
+        if (is_staged(&w)) {
+                r = open_by(&w, &job->target, key[1]);
+                if (r != OUTCOME_REFUSED || !job->live.version || !w.disk.older)
+                        return r;
+                /* An abort that was cut off left a token whose keyslot opens no more. */
+                *why = (struct refusal){ 0 };
+        }
         if ((r = open_by(&w, live_of(job), key[0])) != OUTCOME_DONE ||
             (r = next_epoch(&w, &what.epoch)) < 0 || (r = remember(&w)) < 0)
                 return r;

@@ -18,10 +18,10 @@ struct rotate_slot_job {
         char state_dir[256];    /* where it's recorded what is pinned; empty: nowhere */
 };
 
-/* Keys: the live KEK (or none, where the target stands on the disk already), the target. Changes 1
- * to 3. What an earlier run left is taken up where it was for this target, and removed, once the
- * live KEK has opened the disk, where it was for another. Refused before the first write where
- * there's no room. */
+/* Keys: the live KEK (where there's one: also for a disk that has the target already), the target.
+ * Changes 1 to 3. What an earlier run left is taken up where it was for this target, and removed,
+ * once the live KEK has opened the disk, where it was for another. Refused before the first write
+ * where there's no room. */
 int rotate_slot_stage(const void *job, struct secret *const key[WORKER_KEYS_MAX], void *result,
                       struct refusal *why, struct error *err);
 /* Keys: none, the target. Reads the disk anew; the target opens its token, and that the keyslot, to

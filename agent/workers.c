@@ -179,10 +179,15 @@ static void give_up(struct worker *w) {
 
 static int hand_over(struct workers *p, struct worker *w, struct worker_job *job) {
         struct order *o = order_of(p);
-        struct iovec out[] = { { o, sizeof(*o) }, { (void *) job->arg, job->arg_size } };
+        struct iovec out[1 + WORKER_PARTS] = { { o, sizeof(*o) } };
+        size_t size = 0;
         ssize_t n;
 
-        assert(job->arg_size <= p->message_size && job->result_size <= p->message_size);
+        for (unsigned i = 0; i < WORKER_PARTS; i++) {
+                out[1 + i] = job->arg[i];
+                size += job->arg[i].iov_len;
+        }
+        assert(size <= p->message_size && job->result_size <= p->message_size);
         o->fn = p->how->fn;
         o->result_size = job->result_size;
         for (unsigned i = 0; i < WORKER_KEYS_MAX; i++) {

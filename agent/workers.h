@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <sys/uio.h>
 
 #include "agent/refusal.h"
 #include "base/error.h"
@@ -21,6 +22,7 @@
 struct workers;
 
 #define WORKER_KEYS_MAX 2
+#define WORKER_PARTS 4
 #define WORKERS_DEADLINE 30000 /* ms that one step may take on one disk */
 
 /* The work on one disk, in the child. @arg: a copy of what the job has, which stays the same until
@@ -31,8 +33,8 @@ typedef int (*worker_fn)(const void *arg, struct secret *const key[WORKER_KEYS_M
 
 struct worker_job {
         const char *subject; /* the disk, for what is said of a worker that died or hangs */
-        const void *arg;     /* handed over by value */
-        size_t arg_size;
+        /* The argument, one part behind the other; handed over by value. */
+        struct iovec arg[WORKER_PARTS];
         void *result; /* zeroed; what the worker made; NULL if @result_size is 0 */
         size_t result_size;
         struct secret *

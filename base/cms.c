@@ -229,15 +229,14 @@ static bool fill(CMS_ContentInfo *cms, struct secret *plain) {
                BIO_flush(bio) == 1 && CMS_dataFinal(cms, bio) == 1;
 }
 
-int cms_encrypt(struct certificate *const *certs, size_t count, struct secret *plain, uint8_t **ret,
-                size_t *ret_size, struct error *err) {
+int cms_encrypt_text(struct certificate *const *certs, size_t count, struct secret *plain,
+                     uint8_t **ret, size_t *ret_size, struct error *err) {
         _cleanup_(cms_freep) CMS_ContentInfo *cms = NULL;
         _cleanup_(freep) uint8_t *der = NULL;
-        struct cms_shape shape;
         uint8_t *end;
         int n;
 
-        if (count == 0 || count > CMS_RECIPIENTS_MAX || secret_size(plain) > CMS_CONTENT_MAX)
+        if (count == 0 || count > CMS_RECIPIENTS_MAX)
                 return error_set(err, -EINVAL, "CMS: sizes out of range");
         cms = CMS_encrypt(NULL, NULL, EVP_aes_256_cbc(), CMS_PARTIAL | CMS_BINARY);
         if (!cms)
@@ -251,21 +250,38 @@ int cms_encrypt(struct certificate *const *certs, size_t count, struct secret *p
         n = i2d_CMS_ContentInfo(cms, NULL);
         if (n <= 0)
                 return error_openssl(err, "CMS");
-        if (n > CMS_SIZE_MAX)
-                return error_set(err, -EFBIG, "CMS for %zu certificates: %d bytes, over %d", count,
-                                 n, CMS_SIZE_MAX);
         end = der = malloc((size_t) n);
         if (!der)
                 return error_nomem(err);
         if (i2d_CMS_ContentInfo(cms, &end) != n)
                 return error_openssl(err, "CMS");
+        *ret = TAKE(der);
+        *ret_size = (size_t) n;
+        return 0;
+}
+
+int cms_encrypt(struct certificate *const *certs, size_t count, struct secret *plain, uint8_t **ret,
+                size_t *ret_size, struct error *err) {
+        _cleanup_(freep) uint8_t *der = NULL;
+        struct cms_shape shape;
+        size_t n;
+        int r;
+
+        if (secret_size(plain) > CMS_CONTENT_MAX)
+                return error_set(err, -EINVAL, "CMS: sizes out of range");
+        r = cms_encrypt_text(certs, count, plain, &der, &n, err);
+        if (r < 0)
+                return r;
+        if (n > CMS_SIZE_MAX)
+                return error_set(err, -EFBIG, "CMS for %zu certificates: %zu bytes, over %d", count,
+                                 n, CMS_SIZE_MAX);
         /* What we couldn't read back is never written. */
-        if (!cms_shape(der, (size_t) n, &shape) || shape.recipients != count)
+        if (!cms_shape(der, n, &shape) || shape.recipients != count)
                 return error_set(err, -EIO,
                                  "OpenSSL writes CMS of another form than this version "
                                  "of diskseal reads");
         *ret = TAKE(der);
-        *ret_size = (size_t) n;
+        *ret_size = n;
         return 0;
 }
 

@@ -54,6 +54,10 @@ enum certificate_time certificate_time(const struct certificate *c, char ret_fro
 int cms_encrypt(struct certificate *const *certs, size_t count, struct secret *plain, uint8_t **ret,
                 size_t *ret_size, struct error *err) _warn_unused_;
 
+/* The same for a content of any size, which is for others to read: cms_decrypt() doesn't. */
+int cms_encrypt_text(struct certificate *const *certs, size_t count, struct secret *plain,
+                     uint8_t **ret, size_t *ret_size, struct error *err) _warn_unused_;
+
 enum cms_verdict {
         CMS_OPEN = 0,
         CMS_OTHER_KEY, /* none of its recipients has this key */

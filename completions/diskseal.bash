@@ -29,7 +29,7 @@ _diskseal() {
                 [remove]='-k --key-file --header'
                 [rotate]='--kek --all --disk --staged --complete --resume --abort --retire-now --if-due --depth --explain'
                 [status]=''
-                [kek]=''
+                [kek]='--version --before --all --force -y --yes --escrow --output'
                 [recovery]='--recovery-key-file --slot --header'
                 [escrow]='--cert --key --slot --header'
                 [header]='--recovery-key-file --key --header -y --yes'
@@ -43,7 +43,7 @@ _diskseal() {
         local valued=' --tcti --state-dir --config-dir --pin-file -N --name -k --key-file --role --kek
                 --policy --pcrs --recovery-key-file --key --header --slot --cert --bek
                 --wipe-signature --uki --kernel --cmdline --initrd --booted --variable --phase
-                --pcr --bank --append --output --disk --lines '
+                --pcr --bank --append --output --disk --lines --before --escrow '
         valued=${valued//$'\n'/ }
         local current=${COMP_WORDS[COMP_CWORD]} option='' verb='' joined='' folders=() i word
 
@@ -73,14 +73,16 @@ _diskseal() {
         case $option in
         --tcti) words='device:/dev/tpmrm0 swtpm:path=' ;;
         --state-dir | --config-dir | --bek) files=-d ;;
-        -k | --key-file | --recovery-key-file | --key | --header | --cert | --pin-file) files=-f ;;
+        -k | --key-file | --recovery-key-file | --key | --header | --cert | --pin-file | --escrow)
+                files=-f
+                ;;
         --uki | --kernel | --initrd | --booted | --append | --output) files=-f ;;
         --role) words='os data' ;;
         --kek) words=$(__diskseal_keks "${folders[@]}") ;;
         --policy) words=$(__diskseal_policies "${folders[@]}") ;;
         --phase) words='enter-initrd' ;;
         --bank) words='sha256 sha384' ;;
-        -N | --name | --pcrs | --slot | --cmdline | --variable | --pcr | --wipe-signature) ;;
+        -N | --name | --pcrs | --slot | --before | --cmdline | --variable | --pcr | --wipe-signature) ;;
         *)
                 if [[ $current == -* ]]; then
                         words="${options[${verb:-none}]-} $globals"
@@ -93,7 +95,7 @@ _diskseal() {
                                 files=-f
                                 ;;
                         lock | status) words=$(__diskseal_disks "${folders[@]}") ;;
-                        kek) words=list ;;
+                        kek) words="list show forget export $(__diskseal_keks "${folders[@]}")" ;;
                         recovery)
                                 words="add verify remove $(__diskseal_disks "${folders[@]}")"
                                 files=-f

@@ -285,7 +285,7 @@ int store_read(const char *folder, const char *name, struct kek_record *ret, str
         return r < 0 ? error_prefix(err, "%s", path) : 0;
 }
 
-/* Copies what @from has, and @to hasn't, and isn't among @ours. */
+/* Copies what @from has, and @to hasn't, and isn't among @ours. A null is as good as nothing. */
 static bool keep_unknown(const struct json *from, const char *const *ours, struct json *to) {
         struct json_iter i = { 0 };
 
@@ -294,7 +294,8 @@ static bool keep_unknown(const struct json *from, const char *const *ours, struc
 
                 while (*known && strcmp(*known, i.key) != 0)
                         known++;
-                if (!*known && !json_has(to, i.key) && !json_add(to, i.key, json_copy(i.value)))
+                if (!*known && i.value && !json_has(to, i.key) &&
+                    !json_add(to, i.key, json_copy(i.value)))
                         return false;
         }
         return true;

@@ -135,7 +135,7 @@ static void test_configuration(void **unused) {
         (void) snprintf(c.config_dir, sizeof(c.config_dir), "%s", folder);
         (void) snprintf(path, sizeof(path), "%s/agent.conf", folder);
         assert_int_equal(config_read(&c, &err), 0);
-        assert_int_equal(file_write(path, "# x\n[TPM]\nTCTI = swtpm:path=/x\n", 32, 0600, &err), 0);
+        assert_int_equal(file_write(path, "# x\n[TPM]\nTCTI = swtpm:path=/x\n", 31, 0600, &err), 0);
         assert_int_equal(config_read(&c, &err), 0);
         assert_string_equal(c.tcti, "swtpm:path=/x");
         assert_int_equal(file_write(path, "[TPM]\nTCTI=other\n", 17, 0600, &err), 0);

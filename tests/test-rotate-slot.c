@@ -76,9 +76,11 @@ static int make(void **state) {
         add_foreign(f, FOREIGN_SLOT);
         put_token(f, FOREIGN_TOKEN, "{\"type\":\"theirs\",\"keyslots\":[\"1\"],\"x\":1}");
         known_disk_load(&f->image, &d);
-        (void) snprintf(f->job.disk.device, sizeof(f->job.disk.device), "%.79s", f->image.path);
-        (void) snprintf(f->job.disk.uuid, sizeof(f->job.disk.uuid), "%s", luks_facts(d.luks)->uuid);
-        f->job.disk.has_live = true;
+        (void) snprintf(f->job.disk.at.device, sizeof(f->job.disk.at.device), "%.79s",
+                        f->image.path);
+        (void) snprintf(f->job.disk.at.uuid, sizeof(f->job.disk.at.uuid), "%s",
+                        luks_facts(d.luks)->uuid);
+
         f->job.disk.live = f->kek[1];
         f->job.disk.target = f->kek[2];
         image_read(&f->image, 0, head, sizeof(head));
@@ -107,7 +109,8 @@ static int setup(void **state) {
 /* With the keys of the job's versions. */
 static int run_why(const struct fixture *f, worker_fn fn, struct refusal *why, struct error *err) {
         const struct rotate_job *j = &f->job.disk;
-        struct secret *key[WORKER_KEYS_MAX] = { j->has_live ? known_kek_key(j->live.version) : NULL,
+        struct secret *key[WORKER_KEYS_MAX] = { j->live.version ? known_kek_key(j->live.version)
+                                                                : NULL,
                                                 known_kek_key(j->target.version) };
         int r = fn(&f->job, key, NULL, why, err);
 
@@ -292,7 +295,7 @@ static void test_each_step_again_writes_nothing(void **state) {
 
         run(f, rotate_slot_stage);
         refuses(f, rotate_slot_stage, OUTCOME_DONE, REFUSAL_NONE);
-        f->job.disk.has_live = false; /* not needed any more */
+        f->job.disk.live.version = 0; /* not needed any more */
         refuses(f, rotate_slot_stage, OUTCOME_DONE, REFUSAL_NONE);
         run(f, rotate_slot_retire);
         refuses(f, rotate_slot_stage, OUTCOME_DONE, REFUSAL_NONE);
@@ -431,6 +434,18 @@ static void test_a_dead_new_slot_is_passed_over_and_removed(void **state) {
         settled(f, 1);
 }
 
+static void test_a_dead_new_slot_is_staged_anew(void **state) {
+        struct fixture *f = *state;
+
+        run(f, rotate_slot_stage);
+        wipe_area(f, NEW_SLOT);
+        f->job.disk.live.version = 0; /* nothing else opens the disk, for all that's known */
+        refuses(f, rotate_slot_stage, OUTCOME_REFUSED, REFUSAL_WRONG_KEY);
+        f->job.disk.live = f->kek[1];
+        run(f, rotate_slot_stage);
+        staged(f, 1, 2);
+}
+
 static void test_an_aborted_token_without_its_slot_is_removed(void **state) {
         struct fixture *f = *state;
 
@@ -455,7 +470,7 @@ static void test_what_is_staged_is_replaced_and_the_live_one_never(void **state)
 static void test_what_depth_kek_staged_is_no_new_slot(void **state) {
         struct fixture *f = *state;
 
-        f->job.disk.kept = rotate_kept_new(1);
+        f->job.disk.at.kept = rotate_kept_new(1);
         run(f, rotate_stage);
         run(f, rotate_slot_stage);
         {
@@ -550,7 +565,7 @@ static void test_nothing_is_aborted_once_it_was_retired(void **state) {
 static void test_another_disk_in_its_place(void **state) {
         struct fixture *f = *state;
 
-        f->job.disk.uuid[0] = f->job.disk.uuid[0] == '0' ? '1' : '0';
+        f->job.disk.at.uuid[0] = f->job.disk.at.uuid[0] == '0' ? '1' : '0';
         refuses(f, rotate_slot_stage, OUTCOME_REFUSED, REFUSAL_UNKNOWN_DISK);
 }
 
@@ -593,10 +608,10 @@ static void test_what_is_pinned_is_recorded(void **state) {
 
         (void) snprintf(f->job.state_dir, sizeof(f->job.state_dir), "%s", f->image.dir);
         run(f, rotate_slot_stage);
-        assert_int_equal(state_read_header(f->image.dir, f->job.disk.uuid, &first, &err), 0);
+        assert_int_equal(state_read_header(f->image.dir, f->job.disk.at.uuid, &first, &err), 0);
         assert_non_null(strchr(first, '\n'));
         run(f, rotate_slot_retire);
-        assert_int_equal(state_read_header(f->image.dir, f->job.disk.uuid, &known, &err), 0);
+        assert_int_equal(state_read_header(f->image.dir, f->job.disk.at.uuid, &known, &err), 0);
         assert_null(strchr(known, '\n'));
         assert_string_equal(known, strchr(first, '\n') + 1);
         (void) snprintf(path, sizeof(path), "rm -rf %s/headers", f->image.dir);
@@ -620,6 +635,7 @@ int main(void) {
                 TEST(test_a_slot_that_was_reused_is_not_the_old_tokens),
                 TEST(test_a_dead_old_slot_is_removed),
                 TEST(test_a_dead_new_slot_is_passed_over_and_removed),
+                TEST(test_a_dead_new_slot_is_staged_anew),
                 TEST(test_an_aborted_token_without_its_slot_is_removed),
                 TEST(test_what_is_staged_is_replaced_and_the_live_one_never),
                 TEST(test_what_depth_kek_staged_is_no_new_slot),

@@ -371,24 +371,24 @@ static void test_a_broken_disk_does_not_stop_the_others(void **state) {
 static void test_every_state_answers_every_event(void **state) {
         (void) state;
 
-        for (int s = 0; s < ROTATION_STATES; s++) {
+        for (unsigned s = 0; s < ROTATION_STATES; s++) {
                 assert_non_null(rotation_state_name(s));
                 assert_non_null(rotation_state_text(s));
-                for (int e = 0; e < ROTATION_EVENTS; e++) {
+                for (unsigned e = 0; e < ROTATION_EVENTS; e++) {
                         struct rotation_step step = rotation_step(s, e);
 
                         assert_non_null(rotation_event_name(e));
                         assert_true(step.effect < ROTATION_EFFECTS);
                         assert_true(step.next < ROTATION_STATES);
                         /* Who stops stays. */
-                        assert_true(step.effect < ROTATION_END || (int) step.next == s);
+                        assert_true(step.effect < ROTATION_END || step.next == s);
                         /* What is gone doesn't come back: no way leads from there but on. */
                         if (s == ROTATION_REVOKED || s == ROTATION_RETIRED)
                                 assert_true(step.effect != ROTATION_UNSTAGE &&
                                             step.effect != ROTATION_SEAL);
                 }
         }
-        for (int e = 0; e < ROTATION_EFFECTS; e++) {
+        for (unsigned e = 0; e < ROTATION_EFFECTS; e++) {
                 assert_non_null(rotation_effect_name(e));
                 assert_non_null(rotation_effect_text(e));
         }

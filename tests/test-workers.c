@@ -24,6 +24,8 @@ struct order {
         char text[TEXT];
 };
 
+#define AT_TEXT offsetof(struct order, text)
+
 struct made {
         pid_t pid;
         unsigned number, seen; /* how many jobs this process had before */
@@ -91,8 +93,9 @@ static void begin(struct many *m) {
         for (unsigned i = 0; i < JOBS; i++) {
                 m->order[i].number = i;
                 m->job[i] = (struct worker_job){ .subject = "disk7",
-                                                 .arg = &m->order[i],
-                                                 .arg_size = sizeof(m->order[i]),
+                                                 .arg = { { &m->order[i], AT_TEXT },
+                                                          { m->order[i].text, 1 },
+                                                          { m->order[i].text + 1, TEXT - 1 } },
                                                  .result = &m->made[i],
                                                  .result_size = sizeof(m->made[i]),
                                                  .home = &m->home[i] };
@@ -233,8 +236,7 @@ static void test_a_worker_holds_no_lock_of_its_parent(void **unused) {
         struct order order = { .kind = FINE };
         struct made made;
         struct worker_job one = { .subject = "disk7",
-                                  .arg = &order,
-                                  .arg_size = sizeof(order),
+                                  .arg = { { &order, sizeof(order) } },
                                   .result = &made,
                                   .result_size = sizeof(made) };
         volatile sig_atomic_t stop = 0;

@@ -178,17 +178,18 @@ static bool prepare(const struct subject *s, const struct versions *v, struct ta
 
         if (!load(s, &d, complaint))
                 return false;
-        if (how == END_REPLACE && s->depth == DEPTH_SLOT)
-                live = LIVE(VERSION_OLD);
-        (void) snprintf(job->device, sizeof(job->device), "%s", s->path);
-        (void) snprintf(job->uuid, sizeof(job->uuid), "%s", s->facts.uuid);
-        job->kept = s->kept;
+        if (s->depth == DEPTH_SLOT)
+                live &= LIVE(VERSION_OLD);
+        (void) snprintf(job->at.device, sizeof(job->at.device), "%s", s->path);
+        (void) snprintf(job->at.uuid, sizeof(job->at.uuid), "%s", s->facts.uuid);
+        job->at.kept = s->kept;
         job->target = v->kek[wanted(how)];
-        if (how != END_ABORT && has(&d, &job->target))
+        if (s->depth == DEPTH_KEK && has(&d, &job->target))
                 return true;
-        job->has_live = true;
         *ret_live = VERSION_OLD;
         if (how != END_ABORT && !find_live(&d, v, live, ret_live)) {
+                if (has(&d, &job->target))
+                        return true;
                 (void) snprintf(complaint, COMPLAINT, "no version that can be had is on the disk");
                 return false;
         }
@@ -209,7 +210,7 @@ bool check_recover(struct subject *s, const struct versions *v, unsigned live, e
 
         if (!prepare(s, v, &t, &job.disk, complaint))
                 return false;
-        if (job.disk.has_live)
+        if (job.disk.live.version)
                 key[0] = v->key[t.opened];
         for (unsigned i = 0; i < 3; i++) {
                 struct refusal why = { 0 };

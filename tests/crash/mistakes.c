@@ -32,7 +32,7 @@ static int begin(struct wrong *w, const struct rotate_job *job, struct secret *c
         struct disk *d = &w->disk;
         int r;
 
-        if ((r = disk_load_enrolled(&(struct luks_source){ job->device, NULL }, d, why, err)) ||
+        if ((r = disk_load_enrolled(&(struct luks_source){ job->at.device, NULL }, d, why, err)) ||
             (r = disk_secret(d, &d->token->entry[0], key[0], &old, why, err)) ||
             (r = disk_volume_key(d, old, &w->volume_key, why, err)) ||
             (r = disk_edit(d->luks, "it", &w->edit, why, err)) ||
@@ -54,7 +54,7 @@ static int begin(struct wrong *w, const struct rotate_job *job, struct secret *c
         w->token->slot = 2;
         w->token->entries = 1;
         w->token->entry[0].kek = job->target;
-        return token_wrap(w->token, job->uuid, key[1], w->secret, &w->token->entry[0], err);
+        return token_wrap(w->token, job->at.uuid, key[1], w->secret, &w->token->entry[0], err);
 }
 
 static int destroy_first(const void *arg, struct secret *const key[WORKER_KEYS_MAX], void *result,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A rotation of depth "slot" of all known disks of the KEK "default", as the shell does it: crash-
- * rotate-slot TCTI STATE [MISTAKE]. A mistake is one of mistakes.h. */
+/* A rotation of depth "slot" of all known disks of the KEK "default", with one of the mistakes of
+ * mistakes.h: crash-mistake TCTI STATE MISTAKE. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,12 +45,12 @@ static int begin(struct rotation *r) {
         return e;
 }
 
-static int store(struct rotation *r, bool staged) {
+static int store(struct rotation *r) {
         char folder[300];
 
-        r->record->has_staged = staged;
-        *(staged ? &r->record->staged : &r->record->current) = r->kek.kek;
-        time_text(staged ? r->record->staged_created : r->record->current_created);
+        r->record->has_staged = true;
+        r->record->staged = r->kek.kek;
+        time_text(r->record->staged_created);
         context_store(&r->c, folder);
         return store_write(folder, r->record, &r->err);
 }
@@ -62,16 +62,15 @@ static int on_disks(struct rotation *r, worker_fn fn) {
         for (size_t i = 0; i < r->state.count; i++) {
                 struct rotate_job *job = &r->job[i].disk;
 
-                (void) snprintf(job->device, sizeof(job->device), "%s", r->state.disks[i].device);
-                (void) snprintf(job->uuid, sizeof(job->uuid), "%s", r->state.disks[i].uuid);
-                job->has_live = true;
+                (void) snprintf(job->at.device, sizeof(job->at.device), "%s",
+                                r->state.disks[i].device);
+                (void) snprintf(job->at.uuid, sizeof(job->at.uuid), "%s", r->state.disks[i].uuid);
                 job->live = r->record->current;
                 job->target = r->kek.kek;
                 (void) snprintf(r->job[i].state_dir, sizeof(r->job[i].state_dir), "%s",
                                 r->c.state_dir);
                 work[i] = (struct worker_job){ .subject = r->state.disks[i].name,
-                                               .arg = &r->job[i],
-                                               .arg_size = sizeof(r->job[i]),
+                                               .arg = { { &r->job[i], sizeof(r->job[i]) } },
                                                .key = { r->old_key, r->kek.key } };
         }
         e = workers_run(
@@ -87,38 +86,27 @@ static int on_disks(struct rotation *r, worker_fn fn) {
         return e;
 }
 
-static int rotate(struct rotation *r, const char *mistake) {
-        uint64_t counter;
+static int rotate(struct rotation *r, worker_fn mistake) {
         int e;
 
-        if ((e = begin(r)) != OUTCOME_DONE || (e = store(r, true)) < 0)
+        if ((e = begin(r)) != OUTCOME_DONE || (e = store(r)) < 0)
                 return e;
         r->job = calloc(r->state.count, sizeof(*r->job));
-        if (!r->job)
-                return error_nomem(&r->err);
-        if (mistake)
-                return on_disks(r, mistake_find(mistake));
-        if ((e = on_disks(r, rotate_slot_stage)) != OUTCOME_DONE ||
-            (e = on_disks(r, rotate_slot_prove)) != OUTCOME_DONE ||
-            (e = op_kek_revoke(&r->c, &r->kek.kek, r->kek.key, &counter, &r->why, &r->err)) !=
-                    OUTCOME_DONE ||
-            (e = on_disks(r, rotate_slot_retire)) != OUTCOME_DONE)
-                return e;
-        return store(r, false);
+        return r->job ? on_disks(r, mistake) : error_nomem(&r->err);
 }
 
 int main(int argc, char **argv) {
         struct rotation r = { .c = CONTEXT_INIT };
         int e;
 
-        if (argc < 3 || argc > 4 || (argc == 4 && !mistake_find(argv[3])))
+        if (argc != 4 || !mistake_find(argv[3]))
                 return 2;
         (void) snprintf(r.c.tcti, sizeof(r.c.tcti), "%s", argv[1]);
         (void) snprintf(r.c.state_dir, sizeof(r.c.state_dir), "%s", argv[2]);
         (void) snprintf(r.c.config_dir, sizeof(r.c.config_dir), "%s/none", argv[2]);
-        e = rotate(&r, argv[3]);
+        e = rotate(&r, mistake_find(argv[3]));
         if (e != OUTCOME_DONE)
-                fprintf(stderr, "crash-rotate-slot: %d: %s%s\n", e, r.err.text, r.why.what);
+                fprintf(stderr, "crash-mistake: %d: %s%s\n", e, r.err.text, r.why.what);
         r.workers = workers_free(r.workers);
         free(r.job);
         free(r.record);
