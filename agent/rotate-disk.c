@@ -162,18 +162,25 @@ static int look(const struct rotate_job *job, struct rotate_found *ret, struct r
         return OUTCOME_DONE;
 }
 
+static bool has_target(const struct rotate_job *job) {
+        return token_find(job->at.kept->disk.token, &job->target) >= 0;
+}
+
+/* An edit that begins compares what was kept with the disk by itself. */
 static int stage(const struct rotate_job *job, struct secret *const key[WORKER_KEYS_MAX],
                  struct refusal *why, struct error *err) {
         _cleanup_(secret_freep) struct secret *secret = NULL;
         struct token_entry fresh = { .kek = job->target };
+        const struct rotate_kept *k = job->at.kept;
         struct token *t;
-        int live, r;
+        int live, r = OUTCOME_DONE;
 
-        r = disk_now(job, why, err);
+        if (!k->disk.luks || k->edit || has_target(job))
+                r = disk_now(job, why, err);
         if (r != OUTCOME_DONE)
                 return r;
         t = job->at.kept->disk.token;
-        if (token_find(t, &job->target) >= 0)
+        if (has_target(job))
                 return secret_by_target(&job->at.kept->disk, job, key[1], why, err);
 
         live = job->live.version ? token_find(t, &job->live) : -1;
@@ -228,7 +235,15 @@ int rotate_look(const void *job, struct secret *const key[WORKER_KEYS_MAX], void
 
 int rotate_stage(const void *job, struct secret *const key[WORKER_KEYS_MAX], void *result,
                  struct refusal *why, struct error *err) {
+        const struct rotate_job *j = job;
+        bool kept = j->at.kept->disk.luks;
+        int r = ended(job, stage(job, key, why, err));
+
         (void) result;
+        if (r != OUTCOME_REFUSED || why->kind != REFUSAL_CHANGED || !kept)
+                return r;
+        /* Not what was kept: it's opened and checked anew, once. */
+        *why = (struct refusal){ 0 };
         return ended(job, stage(job, key, why, err));
 }
 

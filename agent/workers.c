@@ -14,7 +14,7 @@
 #include <time.h>
 
 #define WORKERS_MAX 64
-#define PER_CPU 4
+#define PER_CPU 2
 #define KEY_MAX 64      /* bytes of one key */
 #define STUCK 1000      /* ms after which the other disks of a busy worker go to idle ones */
 #define FAREWELL 1000   /* ms that a worker without work has to end */

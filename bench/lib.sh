@@ -26,9 +26,12 @@ median() {
                 awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
 
-# report NAME: its median.
+# report NAME: its median, and from where to where it went.
 report() {
-        awk -v name="$1" -v m="$(median "$1")" 'BEGIN { printf "  %-34s %8.1f ms\n", name, m / 1000 }'
+        tr ' ' '\n' <<<"${samples[$1]}" | grep . | sort -n |
+                awk -v name="$1" -v m="$(median "$1")" 'NR == 1 { a = $1 } { b = $1 } END {
+                        printf "  %-22s %8.1f ms   (%.1f to %.1f)\n", name, m / 1000, a / 1000, b / 1000
+                }'
 }
 
 # ratio A B AIM: A's median in parts of B's.
