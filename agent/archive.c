@@ -280,6 +280,16 @@ int archive_stage(struct context *c, struct kek_record *record, const struct arc
         return write_both(c, record, NULL, err);
 }
 
+/* What was to be retired stays the current one. */
+static int drop_current(struct kek_record *record, struct error *err) {
+        size_t at;
+        int r = archive_find(record, &record->current, &at, err);
+
+        if (r > 0)
+                archive_drop(record, at);
+        return r < 0 ? r : 0;
+}
+
 int archive_unstage(struct context *c, struct kek_record *record, struct refusal *why,
                     struct error *err) {
         int r = archive_vouch(c, record, why, err);
@@ -287,9 +297,11 @@ int archive_unstage(struct context *c, struct kek_record *record, struct refusal
         if (r != OUTCOME_DONE)
                 return r;
         give_up_staged(record);
-        if (record->has_current)
+        if (record->has_current) {
                 archive_keep_only(record, record->current.version);
-        return write_both(c, record, NULL, err);
+                r = drop_current(record, err);
+        }
+        return r < 0 ? r : write_both(c, record, NULL, err);
 }
 
 /* Puts both versions where the record has them: what wraps an entry must be in the record. */

@@ -47,42 +47,6 @@ static uint64_t highest_le(const struct rotation *r) {
         return le;
 }
 
-static int seal(struct rotation *r) {
-        const struct candidate *old = predecessor(r);
-        struct named_policy policy;
-        struct op_kek k = { .name = r->ret->kek,
-                            .policy = &policy,
-                            .before = old ? old->live : NULL,
-                            .before_key = old ? old->live_key : NULL,
-                            .le_seen = highest_le(r),
-                            .states = r->args->states,
-                            .states_count = r->args->states_count,
-                            .may_wait = true };
-        int e = rotation_policy(r, &policy);
-
-        if (e != OUTCOME_DONE ||
-            (e = op_kek_make(r->c, &k, rotation_newest(r) + 1, r->why, r->err)) != OUTCOME_DONE)
-                return e;
-        r->target = k.kek;
-        r->target_key = k.key;
-        r->has_target = true;
-        r->anew = r->is_current = false;
-        if (k.waits) {
-                r->held = true;
-                (void) snprintf(r->ret->kept, sizeof(r->ret->kept),
-                                "the latch forbids to unseal now");
-        }
-        e = archive_stage(r->c, r->record,
-                          &(struct archive_staging){ .new = { &r->target, r->target_key },
-                                                     .policy = policy.name,
-                                                     .slot = r->args->slot },
-                          r->why, r->err);
-        context_release_tpm(r->c);
-        return e;
-}
-
-/* --- archive --- */
-
 /* Once for each version, and never for what the archive has under the target. */
 static int archive_one(struct rotation *r, const struct kek *old) {
         const struct archive_key new = { &r->target, r->target_key };
@@ -126,6 +90,43 @@ static int archive_old(struct rotation *r) {
         }
         for (size_t i = 0; e == OUTCOME_DONE && i < r->disks.count; i++)
                 e = archive_disk(r, &r->disks.disk[i]);
+        context_release_tpm(r->c);
+        return e;
+}
+
+static int seal(struct rotation *r) {
+        const struct candidate *old = predecessor(r);
+        struct named_policy policy;
+        struct op_kek k = { .name = r->ret->kek,
+                            .policy = &policy,
+                            .before = old ? old->live : NULL,
+                            .before_key = old ? old->live_key : NULL,
+                            .le_seen = highest_le(r),
+                            .states = r->args->states,
+                            .states_count = r->args->states_count,
+                            .may_wait = true };
+        int e = rotation_policy(r, &policy);
+
+        if (e != OUTCOME_DONE ||
+            (e = op_kek_make(r->c, &k, rotation_newest(r) + 1, r->why, r->err)) != OUTCOME_DONE)
+                return e;
+        r->target = k.kek;
+        r->target_key = k.key;
+        r->has_target = true;
+        r->anew = r->is_current = false;
+        if (k.waits) {
+                r->held = true;
+                (void) snprintf(r->ret->kept, sizeof(r->ret->kept),
+                                "the latch forbids to unseal now");
+        }
+        e = archive_stage(r->c, r->record,
+                          &(struct archive_staging){ .new = { &r->target, r->target_key },
+                                                     .policy = policy.name,
+                                                     .slot = r->args->slot },
+                          r->why, r->err);
+        /* The boot that proves it has the key of the new version alone. */
+        if (e == OUTCOME_DONE && (r->held || r->args->mode == ROTATE_STAGE))
+                e = archive_old(r);
         context_release_tpm(r->c);
         return e;
 }

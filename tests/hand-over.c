@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a boot does with the KEKs that it unsealed before it shuts the latch; and the end of that
- * boot. hand-over TCTI STATE_DIR DEVICE put|drop */
+/* What a boot does with the KEK that it unsealed, the newest that opens, before it shuts the latch;
+ * and the end of that boot. hand-over TCTI STATE_DIR DEVICE put|drop */
 #include <stdio.h>
 #include <string.h>
 
@@ -29,11 +29,11 @@ int main(int argc, char **argv) {
 
                 if (strcmp(argv[4], "drop") == 0)
                         handover_drop(kek);
-                else if (context_kek(&c, "it", kek, &key, &why, &err) != OUTCOME_DONE ||
-                         handover_put(kek, key, &err) < 0) {
-                        fprintf(stderr, "hand-over: %s%s\n", why.what, err.text);
-                        return 1;
-                }
+                else if (context_kek(&c, "it", kek, &key, &why, &err) == OUTCOME_DONE)
+                        return handover_put(kek, key, &err) < 0;
         }
-        return 0;
+        if (strcmp(argv[4], "drop") == 0)
+                return 0;
+        fprintf(stderr, "hand-over: %s%s\n", why.what, err.text);
+        return 1;
 }
