@@ -121,12 +121,14 @@ static int latch(struct context *c, const struct disk *d, const struct opened *o
         return r < 0 ? error_prefix(err, "the boot must not go on: %s stays closed", name) : r;
 }
 
-/* For whoever opens other disks later, or rotates. The boot goes on without it. */
+/* For whoever opens other disks later, or rotates: what the TPM gave, since that alone vouches for
+ * archives. The boot goes on without it. */
 static void hand_over(const struct context *c, struct op_unlocked *ret) {
         struct error err = { 0 };
 
         for (unsigned i = 0; i < c->open; i++)
-                if (handover_put(&c->opened[i].kek, c->opened[i].key, &err) < 0)
+                if (!c->opened[i].archived &&
+                    handover_put(&c->opened[i].kek, c->opened[i].key, &err) < 0)
                         (void) snprintf(ret->kept_back, sizeof(ret->kept_back), "%s", err.text);
 }
 
