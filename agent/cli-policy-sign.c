@@ -159,6 +159,8 @@ int cli_policy_sign(struct cli *cli) {
                 return cli_usage(cli, "--bank: sha256 or sha384");
         if (!uki == !cli_value(cli, "pcr"))
                 return cli_usage(cli, "--uki, or --pcr N=HEX: one of them");
+        if (!uki && cli_value(cli, "phase"))
+                return cli_usage(cli, "--phase: with --uki alone; --pcr says what a PCR has then");
         if (uki)
                 count = states_of_uki(cli, uki, bank, states, &status);
         else if (!state_of_values(cli, bank, states))

@@ -52,7 +52,8 @@ static struct json *as_json(const struct cli *cli, const struct op_rotated *r) {
             !json_add_string(o, "result", end_word(cli, r)) || !json_add_string(o, "kek", r->kek) ||
             !json_add_string(o, "depth", r->slot ? "slot" : "kek") ||
             !json_add_uint(o, "from", r->from) || !json_add_uint(o, "to", r->to) ||
-            !json_add_bool(o, "resumed", r->resumed) || !cli_add_policy(o, &r->policy) ||
+            !json_add_bool(o, "resumed", r->resumed) ||
+            !cli_add_sealing(o, &r->policy, r->second_factor) ||
             (r->replaced && !json_add_uint(o, "replaced", r->replaced)) ||
             (r->kept[0] && !json_add_string(o, "kept", r->kept)) ||
             (r->counter && !json_add_uint(o, "counter", r->counter)) ||
@@ -110,7 +111,7 @@ static void print_plan(const struct cli *cli, const struct op_rotated *r) {
                 cli_say(cli, "would do nothing: nothing was begun");
                 return;
         }
-        policy_text(&r->policy, policy);
+        cli_sealing_text(&r->policy, r->second_factor, policy);
         cli_say(cli, "would do, in this order:");
         if (r->mode == ROTATE_ABORT) {
                 plan_disks(&plan, "leave nothing in its token but", r->from);
@@ -135,8 +136,8 @@ static void print_disk(const struct cli *cli, const struct op_rotated_disk *d) {
                         d->known.name);
         if (d->what == ROTATED_FAILED)
                 fprintf(stderr,
-                        "diskseal: %s was not rotated: %s.\n  It opens as before. Run "
-                        "diskseal rotate again once that is mended.\n",
+                        "diskseal: %s was not rotated: %s.\n  Nothing that opens it was taken "
+                        "away. Run this again once that is mended.\n",
                         d->known.name, reason(d));
 }
 
@@ -218,7 +219,7 @@ int cli_print_rotated(const struct cli *cli, const struct op_rotated *r) {
                         r->kept[0] ? r->kept : "nothing was begun, so there is nothing to finish");
                 return status_of(r);
         }
-        policy_text(&r->policy, policy);
+        cli_sealing_text(&r->policy, r->second_factor, policy);
         cli_say(cli, "  KEK %s v%u -> v%u, %zu disk%s, %s%s", r->kek, r->from, r->to, r->count,
                 r->count == 1 ? "" : "s", policy,
                 r->end != ROTATED_ABORTED && r->resumed ? " (finishing what was begun)" : "");

@@ -225,9 +225,13 @@ static void print_head(const struct cli *cli, const struct op_status *s) {
                         continue;
                 cli_kek_text(&k->current, policy);
                 due_text(&s->due[i], due);
-                cli_say(cli, "  KEK %s v%u, %s, sealed to %s%s", k->name, k->current.version, due,
-                        policy,
-                        k->has_staged ? "; a rotation was interrupted: run diskseal rotate" : "");
+                cli_say(cli, "  KEK %s v%u, %s, sealed to %s", k->name, k->current.version, due,
+                        policy);
+                if (k->has_staged)
+                        cli_say(cli,
+                                "      v%u is staged: the next boot ends that, or diskseal rotate "
+                                "--complete",
+                                k->staged.version);
         }
 }
 

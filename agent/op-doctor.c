@@ -227,8 +227,9 @@ static void check_disk(struct op_doctor *d, const struct op_status_disk *k) {
         else if (strcmp(k->header, "degraded") == 0)
                 found(finding(d, OP_WARN, what, "The next rotate repairs it."), "%s", k->reason);
         else if (k->staged)
-                found(finding(d, OP_WARN, what, "diskseal rotate finishes it."),
-                      "a rotation to v%u was interrupted", k->staged);
+                found(finding(d, OP_WARN, what,
+                              "The next boot ends it, or diskseal rotate --complete."),
+                      "v%u is staged beside v%u", k->staged, k->version);
         else if (!op_has_other_way(k))
                 found(finding(d, OP_WARN, what, "diskseal recovery add makes one."),
                       "no other keyslot: if this TPM is lost, so is the disk");

@@ -51,45 +51,93 @@ int op_kek_check_tpm(struct context *c, const struct kek *kek, struct refusal *w
         return ek_check(c, subject, &kek->sealed.srk, NULL, why, err);
 }
 
-/* The counter of the version before goes on; where there's none, or the TPM lost it, a new one.
- * @ret_key: the caller's. */
-static int prepare_counter(struct context *c, const struct op_kek *k, struct policy_counter *ret,
-                           struct secret **ret_key, struct error *err) {
+static uint32_t counter_base(const struct context *c) {
+        return c->counter_index ? c->counter_index : TPM_COUNTER_BASE;
+}
+
+/* A version that is being made. */
+struct making {
+        uint32_t version;
+        struct secret *key; /* of the KEK */
+        struct policy_counter counter;
+        struct secret *counter_key;
+        bool has_new_counter; /* or part of one: no version before has it */
+};
+
+static void making_done(struct making *m) {
+        m->key = secret_free(m->key);
+        m->counter_key = secret_free(m->counter_key);
+}
+
+/* The version wasn't recorded, so nothing that's kept depends on the counter that was made for it,
+ * and a TPM has few places for them. What it doesn't remove now, or a power cut leaves, stays: its
+ * key is lost then, so nobody can tell it from the counter of a disk that is away, and whoever has
+ * it undefined may end that. */
+static void drop_counter(struct context *c, const struct making *m) {
+        struct error ignored = { 0 };
+
+        if (m->has_new_counter && c->tpm)
+                (void) !tpm_counter_remove(c->tpm, counter_base(c), m->counter_key, &ignored);
+}
+
+/* The counter of the version before goes on. Return: 1; 0 where there's none, or the TPM lost it;
+ * or a fault. */
+static int continue_counter(struct context *c, const struct op_kek *k, struct making *m,
+                            struct error *err) {
         const struct step *old =
                 k->before && k->before->has_counter ? kek_counter(k->before) : NULL;
         _cleanup_(secret_freep) struct secret *key = NULL;
         struct tpm_counter counter = { 0 };
-        int r = TPM_COUNTER_MISSING;
+        int r;
 
-        if (old) {
-                counter.index = old->nv.index;
-                memcpy(counter.name, old->nv.name, sizeof(counter.name));
-                r = kek_counter_key(k->before, k->before_key, &key, err);
-                if (r == CRYPTO_FORGED)
-                        r = TPM_COUNTER_WRONG_KEY;
-                else if (r == 0)
-                        r = tpm_counter_read(c->tpm, &counter, err);
-                if (r < 0)
-                        return r;
-        }
-        if (r == TPM_COUNTER_GOOD) {
-                ret->le = (counter.value > k->le_seen ? counter.value : k->le_seen) + 1;
-        } else {
-                key = secret_free(key);
-                counter = (struct tpm_counter){ 0 };
-                if ((r = p256_make(&key, err)) < 0 ||
-                    (r = tpm_counter_make(c->tpm,
-                                          c->counter_index ? c->counter_index : TPM_COUNTER_BASE,
-                                          key, &counter, err)) < 0)
-                        return r;
-                if (r != TPM_COUNTER_GOOD)
-                        return error_set(err, -EIO, "the TPM doesn't keep a counter");
-                ret->le = counter.value;
-        }
-        ret->index = counter.index;
-        memcpy(ret->name, counter.name, sizeof(ret->name));
-        *ret_key = TAKE(key);
+        if (!old)
+                return 0;
+        counter.index = old->nv.index;
+        memcpy(counter.name, old->nv.name, sizeof(counter.name));
+        r = kek_counter_key(k->before, k->before_key, &key, err);
+        if (r == CRYPTO_FORGED)
+                return 0;
+        if (r == 0)
+                r = tpm_counter_read(c->tpm, &counter, err);
+        if (r != TPM_COUNTER_GOOD)
+                return r < 0 ? r : 0;
+        m->counter = (struct policy_counter){
+                .index = counter.index,
+                .le = (counter.value > k->le_seen ? counter.value : k->le_seen) + 1
+        };
+        memcpy(m->counter.name, counter.name, sizeof(m->counter.name));
+        m->counter_key = TAKE(key);
+        return 1;
+}
+
+/* A new one; after an error, too, to be removed again if @m says so. */
+static int make_counter(struct context *c, struct making *m, struct error *err) {
+        struct tpm_counter counter = { 0 };
+        int r = p256_make(&m->counter_key, err);
+
+        if (r < 0)
+                return r;
+        m->has_new_counter = true;
+        r = tpm_counter_make(c->tpm, counter_base(c), m->counter_key, &counter, err);
+        if (r < 0)
+                return r;
+        if (r != TPM_COUNTER_GOOD)
+                return error_set(err, -EIO, "the TPM doesn't keep a counter");
+        m->counter = (struct policy_counter){ .index = counter.index, .le = counter.value };
+        memcpy(m->counter.name, counter.name, sizeof(m->counter.name));
         return 0;
+}
+
+/* Return: OUTCOME_DONE; KEK_REFUSED, which a TPM without a new counter can tell already; or a
+ * fault. */
+static int prepare_counter(struct context *c, const struct op_kek *k, const struct kek_request *q,
+                           struct making *m, struct kek_refusal *why, struct error *err) {
+        int r = continue_counter(c, k, m, err);
+
+        if (r != 0)
+                return r < 0 ? r : OUTCOME_DONE;
+        r = kek_check_request(c->tpm, q, why, err);
+        return r != KEK_OPEN ? r : make_counter(c, m, err);
 }
 
 /* The states that the version before opens in, where they are states of the same PCRs: all of them
@@ -117,19 +165,16 @@ static int keep_states(struct context *c, const struct op_kek *k, const struct s
 }
 
 /* What the policy wants beside PCRs, and the counter; then the version itself. */
-static int create(struct context *c, struct op_kek *k, uint32_t version, struct secret **ret,
-                  struct refusal *why, struct error *err) {
+static int create(struct context *c, struct op_kek *k, struct making *m, struct refusal *why,
+                  struct error *err) {
         const struct named_policy *p = k->policy;
-        _cleanup_(secret_freep) struct secret *counter_key = NULL;
         struct signature signature;
-        struct policy_counter counter;
         struct kek_refusal reason = { 0 };
         struct factor factor = { 0 };
         struct kek_request q = { .name = k->name,
-                                 .version = version,
+                                 .version = m->version,
                                  .policy = &p->policy,
                                  .allow_unmeasured = p->allow_unmeasured,
-                                 .counter = &counter,
                                  .states = k->states,
                                  .states_count = k->states_count,
                                  .factor = &factor };
@@ -138,14 +183,16 @@ static int create(struct context *c, struct op_kek *k, uint32_t version, struct 
         if ((r = kek_policy_new_factor(c, p, k->name, &q.factor_input, why, err)) != OUTCOME_DONE ||
             (r = factor_new(factor_source_kind(&p->factor), NULL, &factor, err)) < 0)
                 return r;
-        if ((r = context_tpm(c, err)) < 0 ||
-            (r = prepare_counter(c, k, &counter, &counter_key, err)) < 0 ||
-            (r = keep_states(c, k, &q.keep, err)) < 0 ||
+        if ((r = context_tpm(c, err)) < 0 || (r = keep_states(c, k, &q.keep, err)) < 0 ||
             (r = machine_signature(c, p->signature_file, &p->policy, &signature, err)) < 0)
                 return r;
         q.signature = r > 0 ? &signature : NULL;
-        q.counter_key = counter_key;
-        r = kek_create(c->tpm, &q, &k->kek, ret, &reason, err);
+        r = prepare_counter(c, k, &q, m, &reason, err);
+        if (r == OUTCOME_DONE) {
+                q.counter = &m->counter;
+                q.counter_key = m->counter_key;
+                r = kek_create(c->tpm, &q, &k->kek, &m->key, &reason, err);
+        }
         return r > 0 ? refuse_kek(why, k->name, &k->kek, r, &reason) : r;
 }
 
@@ -188,11 +235,10 @@ static int let_wait(struct context *c, struct op_kek *k, struct secret **made, s
         return context_keep(c, &k->kek, TAKE(*made), err);
 }
 
-int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
-                struct error *err) {
-        _cleanup_(secret_freep) struct secret *made = NULL;
+static int make_and_open(struct context *c, struct op_kek *k, struct making *m, struct refusal *why,
+                         struct error *err) {
         const struct named_policy *said = c->policy;
-        int r = create(c, k, version, &made, why, err);
+        int r = create(c, k, m, why, err);
 
         if (r == OUTCOME_DONE) {
                 c->policy = k->policy; /* nothing is recorded yet */
@@ -200,12 +246,22 @@ int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct re
                 c->policy = said;
         }
         if (r == OUTCOME_REFUSED && why->kind == REFUSAL_LATCHED && k->may_wait && k->before) {
-                r = let_wait(c, k, &made, why, err);
+                r = let_wait(c, k, &m->key, why, err);
                 if (r == OUTCOME_DONE)
                         *why = (struct refusal){ 0 };
-        } else if (r == OUTCOME_DONE && !crypto_same(made, k->key))
+        } else if (r == OUTCOME_DONE && !crypto_same(m->key, k->key))
                 r = error_set(err, -EIO, "the TPM gives back another key than was sealed");
         return r == OUTCOME_DONE ? op_kek_check_tpm(c, &k->kek, why, err) : r;
+}
+
+int op_kek_make(struct context *c, struct op_kek *k, uint32_t version, struct refusal *why,
+                struct error *err) {
+        _cleanup_(making_done) struct making m = { .version = version };
+        int r = make_and_open(c, k, &m, why, err);
+
+        if (r != OUTCOME_DONE)
+                drop_counter(c, &m);
+        return r;
 }
 
 static int make_and_record(struct context *c, struct op_kek *k, uint32_t version,

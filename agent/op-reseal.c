@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/audit.h"
@@ -71,6 +72,19 @@ static void enroll_one(struct context *c, const struct op_reseal *args, struct o
                 return;
         d->version = all->to = done.version;
         all->policy = done.policy;
+        all->second_factor = done.second_factor;
+}
+
+/* What the disks came to. Nothing was retired: a new version has a counter of its own. */
+static void end_by_owner(struct op_rotated *r) {
+        r->end = ROTATED_STUCK;
+        for (size_t i = 0; i < r->count; i++)
+                if (r->disks[i].what == ROTATED_DONE || r->disks[i].what == ROTATED_PENDING)
+                        r->end = ROTATED_RETIRED;
+        r->slot = r->end == ROTATED_RETIRED;
+        if (r->slot && r->from && r->to != r->from)
+                (void) snprintf(r->kept, sizeof(r->kept),
+                                "a key of the owner's, not the TPM, replaced it");
 }
 
 /* With a key of the owner each disk is enrolled anew: whatever the TPM says of the old version. */
@@ -78,13 +92,16 @@ static int by_owner(struct context *c, const struct op_reseal *args, struct op_r
                     struct refusal *why, struct error *err) {
         _cleanup_(state_done) struct state s = { 0 };
         _cleanup_(freep) struct kek_record *record = NULL;
+        struct timespec begin, end;
         int r = state_read(c->state_dir, &s, err);
 
+        (void) clock_gettime(CLOCK_MONOTONIC, &begin);
         if (r < 0 || (r = context_record(c, args->kek, &record, err)) < 0)
                 return r;
         if (record->has_current) {
                 ret->from = ret->to = record->current.version;
                 (void) policy_of_steps(&record->current.steps, &ret->policy);
+                ret->second_factor = record->current.factor.kind != FACTOR_NONE;
         }
         (void) snprintf(ret->kek, sizeof(ret->kek), "%s", args->kek);
         ret->disks = calloc(s.count + 1, sizeof(*ret->disks));
@@ -98,6 +115,10 @@ static int by_owner(struct context *c, const struct op_reseal *args, struct op_r
                                    args->kek);
         for (size_t i = 0; i < ret->count; i++)
                 enroll_one(c, args, ret, &ret->disks[i]);
+        end_by_owner(ret);
+        (void) clock_gettime(CLOCK_MONOTONIC, &end);
+        ret->seconds =
+                (double) (end.tv_sec - begin.tv_sec) + (double) (end.tv_nsec - begin.tv_nsec) / 1e9;
         return OUTCOME_DONE;
 }
 

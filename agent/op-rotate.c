@@ -443,6 +443,7 @@ static int look(struct rotation *r) {
         e = rotation_policy(r, &policy);
         if (e == OUTCOME_DONE) {
                 ret->policy = policy.policy;
+                ret->second_factor = policy.factor.from != FROM_NONE;
                 find_target(r);
         }
         return e;

@@ -269,7 +269,8 @@ struct op_rotated {
         char kept[200]; /* why the TPM goes on unsealing the old version, or why nothing was to be
                          * done; empty if there's nothing to say */
         struct policy policy;
-        uint64_t counter; /* that ended the old version; 0: it still unseals, see the disks */
+        bool second_factor; /* beside the policy, a PIN or another one */
+        uint64_t counter;   /* that ended the old version; 0: it still unseals, see the disks */
         double seconds;
         size_t count;
         struct op_rotated_disk *disks; /* for op_rotated_done() */

@@ -179,6 +179,14 @@ int kek_create(struct tpm *tpm, const struct kek_request *request, struct kek *r
         return r;
 }
 
+int kek_check_request(struct tpm *tpm, const struct kek_request *request, struct kek_refusal *why,
+                      struct error *err) {
+        _cleanup_(freep) struct kek *ignored = calloc(1, sizeof(*ignored));
+        struct pcrs now = { 0 };
+
+        return ignored ? make_policy(tpm, request, ignored, &now, why, err) : error_nomem(err);
+}
+
 /* --- opening one --- */
 
 static int unproven(struct kek_refusal *why, const char *text) {

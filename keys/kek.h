@@ -85,6 +85,11 @@ struct kek_request {
 int kek_create(struct tpm *tpm, const struct kek_request *request, struct kek *ret,
                struct secret **ret_key, struct kek_refusal *why, struct error *err) _warn_unused_;
 
+/* What kek_create() would refuse without sealing anything; for a caller who makes the counter only
+ * if it doesn't: @request has none yet. Return: KEK_OPEN; KEK_REFUSED; or a fault. */
+int kek_check_request(struct tpm *tpm, const struct kek_request *request, struct kek_refusal *why,
+                      struct error *err) _warn_unused_;
+
 /* What opens a version beside its TPM. All borrowed. */
 struct kek_means {
         const struct signature *signature; /* for the PCRs as they are; NULL: none at hand */

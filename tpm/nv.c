@@ -428,14 +428,16 @@ static int is_ours(struct tpm *t, const struct work *w, uint32_t index, struct e
         return r < 0 ? r : r == TPM_COUNTER_GOOD || r == TPM_COUNTER_UNWRITTEN;
 }
 
-/* The place where our key's counter is, else the first free one. Return: 0; -ENOSPC, -EIO. */
-static int choose(struct tpm *t, const struct work *w, uint32_t base, uint32_t *ret,
-                  struct error *err) {
+/* Looks at all places from @base on. @ret_ours: the one where our key's counter is, 0 where none
+ * is;
+ * @ret_taken: bit n for place n, of those before it. */
+static int survey(struct tpm *t, const struct work *w, uint32_t base, uint32_t *ret_ours,
+                  uint32_t *ret_taken, struct error *err) {
         _cleanup_(esys_freep) TPMS_CAPABILITY_DATA *found = NULL;
         const TPML_HANDLE *list;
-        uint32_t taken = 0;
         TSS2_RC rc;
 
+        *ret_ours = *ret_taken = 0;
         rc = Esys_GetCapability(t->esys, NO_SESSIONS, TPM2_CAP_HANDLES, base, TPM_COUNTER_PLACES,
                                 NULL, &found);
         if (rc)
@@ -447,14 +449,29 @@ static int choose(struct tpm *t, const struct work *w, uint32_t base, uint32_t *
 
                 if (index < base || index - base >= TPM_COUNTER_PLACES)
                         continue;
-                taken |= 1u << (index - base);
+                *ret_taken |= 1u << (index - base);
                 r = is_ours(t, w, index, err);
                 if (r < 0)
                         return r;
                 if (r > 0) {
-                        *ret = index;
+                        *ret_ours = index;
                         return 0;
                 }
+        }
+        return 0;
+}
+
+/* The place where our key's counter is, else the first free one. Return: 0; -ENOSPC, -EIO. */
+static int choose(struct tpm *t, const struct work *w, uint32_t base, uint32_t *ret,
+                  struct error *err) {
+        uint32_t ours, taken;
+        int r = survey(t, w, base, &ours, &taken, err);
+
+        if (r < 0)
+                return r;
+        if (ours) {
+                *ret = ours;
+                return 0;
         }
         for (uint32_t i = 0; i < TPM_COUNTER_PLACES; i++)
                 if (!(taken & 1u << i)) {
@@ -512,4 +529,61 @@ int tpm_counter_make(struct tpm *t, uint32_t base, struct secret *key, struct tp
         if (r == TPM_COUNTER_GOOD)
                 *c = made;
         return r;
+}
+
+/* --- removing --- */
+
+/* The session's HMAC covers the Name: that counter goes, or none. */
+static int undefine(struct tpm *t, struct work *w, uint32_t index, struct error *err) {
+        uint8_t found[TPM_NAME_SIZE];
+        TSS2_RC rc;
+        int r;
+
+        rc = find(t, index, &w->nv, found);
+        if (rc)
+                return tpm_fault(t, rc, "look for it", err);
+        r = session_set(t, &w->session, TPMA_SESSION_CONTINUESESSION, err);
+        if (r < 0)
+                return r;
+        rc = Esys_NV_UndefineSpace(t->esys, ESYS_TR_RH_OWNER, w->nv.tr, w->session.tr, ESYS_TR_NONE,
+                                   ESYS_TR_NONE);
+        if (rc) {
+                (void) tpm_fault(t, rc, "undefine it", err);
+                return explain_owner(err);
+        }
+        handle_gone(&w->nv);
+        return TPM_COUNTER_GOOD;
+}
+
+static int remove_ours(struct tpm *t, uint32_t base, struct work *w, struct error *err) {
+        const struct tpm_bytes any = { 0 };
+        uint32_t index, taken;
+        int r;
+
+        r = p256_public(w->key, &w->point, err);
+        if (r < 0)
+                return r;
+        err->tpm_rc = 0; /* whatever it was before */
+        r = bring_parent(t, &any, w, err);
+        if (r < 0)
+                return r;
+        r = session_start(t, TPM2_SE_HMAC, &w->parent, READING, &w->session, err);
+        if (r < 0)
+                return r;
+        r = survey(t, w, base, &index, &taken, err);
+        if (r < 0)
+                return r;
+        if (!index)
+                return TPM_COUNTER_MISSING;
+        r = undefine(t, w, index, err);
+        return r < 0 ? error_prefix(err, "0x%08x", index) : r;
+}
+
+int tpm_counter_remove(struct tpm *t, uint32_t base, struct secret *key, struct error *err) {
+        _cleanup_(work_done) struct work w = WORK(t);
+        int r;
+
+        w.key = key;
+        r = remove_ours(t, base, &w, err);
+        return r < 0 ? error_prefix(err, "remove counter") : r;
 }

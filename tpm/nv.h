@@ -64,6 +64,21 @@ int tpm_counter_make(struct tpm *t, uint32_t base, struct secret *key, struct tp
                      struct error *err) _warn_unused_;
 
 /**
+ * tpm_counter_remove() - undefine @key's counter, written or not
+ * @t:    the TPM
+ * @base: where to look for it, as for tpm_counter_make()
+ * @key:  as it was made with; nobody else's counter is touched
+ *
+ * For one that nothing was sealed to: all that depends on it opens no more. Part 3,
+ * TPM2_NV_UndefineSpace, with the owner's empty password.
+ *
+ * Return: TPM_COUNTER_GOOD; TPM_COUNTER_MISSING (no place has it); -EACCES (the owner hierarchy has
+ *         a password), -EINVAL, -EIO, -ENOMEM.
+ */
+int tpm_counter_remove(struct tpm *t, uint32_t base, struct secret *key,
+                       struct error *err) _warn_unused_;
+
+/**
  * tpm_counter_read() - what the counter stands at, and whether it is the one
  * @t: the TPM
  * @c: in: index, name, srk; out, on TPM_COUNTER_GOOD: value

@@ -110,6 +110,13 @@ static uint32_t asked_at(const struct steps *steps, unsigned at) {
         return steps_pcrs(steps);
 }
 
+static int contradicted(struct error *err, TSS2_RC rc) {
+        return error_set(err, -EPROTO,
+                         "unseal: the TPM's answers on the counter contradict each other; somebody "
+                         "between us and the TPM alters the traffic (0x%08x)",
+                         rc);
+}
+
 /* Return: TPM_RETIRED; TPM_NO_COUNTER; TPM_GRANTED where the counter is as the step wants it; -EIO.
  */
 static int explain_counter(const struct run *run, const struct step *s, struct tpm_refusal *why,
@@ -131,6 +138,28 @@ static int explain_counter(const struct run *run, const struct step *s, struct t
         return TPM_NO_COUNTER;
 }
 
+/* That there's no counter was an error, which has no HMAC and which anybody between us and the TPM
+ * can answer: an answer that has one must say it, too. The TPM has room for it once nothing else of
+ * ours is in it. Return: TPM_NO_COUNTER; -EPROTO; or another fault. */
+static int confirm_no_counter(struct tpm *t, const struct sealed *object, const struct steps *steps,
+                              struct error *err) {
+        for (unsigned i = 0; i < steps->count; i++) {
+                const struct step *s = &steps->step[i];
+                struct tpm_counter c = { .index = s->nv.index, .srk = object->srk };
+                int r;
+
+                if (s->kind != STEP_NV)
+                        continue;
+                memcpy(c.name, s->nv.name, sizeof(c.name));
+                r = tpm_counter_read(t, &c, err);
+                if (r < 0)
+                        return error_prefix(err, "unseal");
+                if (r != TPM_COUNTER_GOOD && r != TPM_COUNTER_OTHER_TPM)
+                        return TPM_NO_COUNTER;
+        }
+        return contradicted(err, TPM2_RC_HANDLE);
+}
+
 /* The TPM refused, or would have; say what it was. Return: a verdict; -EIO. */
 static int explain(const struct run *run, TSS2_RC rc, struct tpm_refusal *why, struct error *err) {
         const struct steps *steps = run->opener->steps;
@@ -141,12 +170,7 @@ static int explain(const struct run *run, TSS2_RC rc, struct tpm_refusal *why, s
         if (run->at < steps->count && kind == STEP_NV) {
                 r = explain_counter(run, &steps->step[run->at], why, err);
                 /* What was said of it first had no HMAC, and wasn't so. */
-                return r != TPM_GRANTED ? r
-                                        : error_set(err, -EPROTO,
-                                                    "unseal: the TPM's answers on the counter "
-                                                    "contradict each other; somebody between us "
-                                                    "and the TPM alters the traffic (0x%08x)",
-                                                    rc);
+                return r != TPM_GRANTED ? r : contradicted(err, rc);
         }
         if (run->at < steps->count && kind == STEP_AUTH)
                 return TPM_WRONG_AUTH;
@@ -248,7 +272,8 @@ static int bring_in(struct tpm *t, const struct request *q, struct handles *h,
  * TPM2_Unseal           ends the session as well: continueSession is clear
  * TPM2_FlushContext     the object, the parent: only a resource manager would do that for us
  *
- * A refusal flushes the session too, and reads the PCRs for the reason.
+ * A refusal flushes the session too, and reads the PCRs for the reason; where it's that there's no
+ * counter, all of this goes, and the counter is looked for anew as tpm_counter_read() does it.
  *
  * All of it trusts that the parent is a key of this TPM. A persistent or derived one is, unless
  * who carries the traffic plays a TPM of his own from the first command on, with a disk that he
@@ -275,6 +300,10 @@ int tpm_unseal(struct tpm *t, const struct sealed *object, const struct tpm_open
         if (rc == TSS2_RC_SUCCESS)
                 handle_gone(&h.session);
         r = judge(&run, rc, why, err);
+        if (r == TPM_NO_COUNTER) {
+                handles_done(&h);
+                return confirm_no_counter(t, object, opener->steps, err);
+        }
         if (r != TPM_GRANTED)
                 return r;
 
