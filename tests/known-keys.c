@@ -12,6 +12,11 @@ static void print(struct secret *s) {
         putchar('\n');
 }
 
+static int failed(const char *step, const struct refusal *why, const struct error *err) {
+        (void) fprintf(stderr, "known-keys: %s: %s\n", step, why->kind ? why->what : err->text);
+        return 1;
+}
+
 int main(int argc, char **argv) {
         _cleanup_(context_done) struct context c = CONTEXT_INIT;
         _cleanup_(disk_done) struct disk d = DISK_INIT;
@@ -25,15 +30,15 @@ int main(int argc, char **argv) {
         (void) snprintf(c.tcti, sizeof(c.tcti), "%s", argv[1]);
         if (disk_load_enrolled(&(struct luks_source){ argv[2], NULL }, &d, &why, &err) !=
             OUTCOME_DONE)
-                return 1;
+                return failed("the disk", &why, &err);
         for (unsigned i = 0; i < d.token->entries; i++) {
                 if (context_kek(&c, "it", &d.token->entry[i].kek, &kek, &why, &err) != OUTCOME_DONE)
-                        return 1;
+                        return failed("its KEK", &why, &err);
                 print(kek);
         }
         if (disk_secret(&d, &d.token->entry[d.token->entries - 1], kek, &secret, &why, &err) !=
             OUTCOME_DONE)
-                return 1;
+                return failed("its secret", &why, &err);
         print(secret);
         return 0;
 }
