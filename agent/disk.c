@@ -92,6 +92,9 @@ static int read_tokens(struct disk *d, struct refusal *why, struct error *err) {
                         add_active(d, TAKE(t), id);
                 }
         }
+        /* A rotation gives the new token a keyslot of its own: two for one are nothing of ours. */
+        if (d->older && d->older->slot == d->token->slot)
+                d->older = token_free(d->older);
         return OUTCOME_DONE;
 }
 

@@ -9,8 +9,8 @@
 #include "keys/escrow.h"
 #include "keys/recovery.h"
 
-static int by_entries(struct context *c, const struct disk *d, struct tpm_way *ret,
-                      struct refusal *why, struct error *err) {
+int way_by_token(struct context *c, const struct disk *d, struct tpm_way *ret, struct refusal *why,
+                 struct error *err) {
         struct luks_reason reason = { 0 };
         struct refusal later = { 0 };
 
@@ -41,7 +41,7 @@ static int by_entries(struct context *c, const struct disk *d, struct tpm_way *r
 static int by_token(struct context *c, struct disk *d, struct tpm_way *ret, struct refusal *why,
                     struct error *err) {
         _cleanup_(secret_freep) struct secret *volume_key = NULL;
-        int r = by_entries(c, d, ret, why, err);
+        int r = way_by_token(c, d, ret, why, err);
 
         if (r != OUTCOME_DONE || ret->unpinned)
                 return r;
@@ -66,7 +66,7 @@ int way_by_tpm(struct context *c, struct disk *d, struct tpm_way *ret, struct re
         int r;
 
         if (!d->older)
-                return by_entries(c, d, ret, why, err);
+                return way_by_token(c, d, ret, why, err);
         r = by_token(c, d, ret, why, err);
         if (r == OUTCOME_DONE)
                 return r;

@@ -26,6 +26,10 @@ struct tpm_way {
 int way_by_tpm(struct context *c, struct disk *d, struct tpm_way *ret, struct refusal *why,
                struct error *err) _warn_unused_;
 
+/* The same by the token that counts, and no other; opens no keyslot. */
+int way_by_token(struct context *c, const struct disk *d, struct tpm_way *ret, struct refusal *why,
+                 struct error *err) _warn_unused_;
+
 struct owner_key {
         struct secret *passphrase;        /* as it was typed or read; NULL where there's an … */
         const struct private_key *escrow; /* … escrow key; both borrowed */

@@ -79,7 +79,8 @@ static int context_new(struct context **ret, struct error *err) {
         return 0;
 }
 
-static int ask_tpm(struct disk *d, struct secret **ret, struct refusal *why, struct error *err) {
+static int ask_tpm(const struct disk *d, struct secret **ret, struct refusal *why,
+                   struct error *err) {
         _cleanup_(guard_end) struct guard guard = { 0 };
         _cleanup_(context_freep) struct context *c = NULL;
         struct tpm_way way = { 0 };
@@ -88,7 +89,7 @@ static int ask_tpm(struct disk *d, struct secret **ret, struct refusal *why, str
         guard_begin(&guard);
         r = context_new(&c, err);
         if (r == 0)
-                r = way_by_tpm(c, d, &way, why, err);
+                r = way_by_token(c, d, &way, why, err);
         if (r == OUTCOME_DONE)
                 *ret = way.slot_secret;
         return r;
@@ -113,7 +114,6 @@ static int load(void *context, const char *device, struct disk *ret, struct refu
 static void choose(struct disk *d, int token) {
         if (d->older && token >= 0 && d->older_id == (unsigned) token)
                 disk_use_older(d);
-        d->older = token_free(d->older);
 }
 
 static int check(const struct disk *d, int token, struct refusal *why, struct error *err) {
