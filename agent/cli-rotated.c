@@ -156,10 +156,9 @@ static void print_end(const struct cli *cli, const struct op_rotated *r, size_t 
                 break;
         case ROTATED_RETIRED:
                 if (r->counter)
-                        cli_say(cli,
-                                "  retired  v%u: the TPM unseals it no more, also from an old "
-                                "header",
-                                r->from);
+                        cli_say(cli, "  retired  v%u: the TPM unseals it no more, %s", r->from,
+                                r->archived ? "the archive opens what still has it"
+                                            : "also from an old header");
                 else if (r->from && r->from != r->to && done > 0)
                         cli_say(cli, "  v%u still unseals, since %s", r->from, r->kept);
                 break;

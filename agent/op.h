@@ -266,6 +266,7 @@ struct op_rotated {
         uint32_t replaced; /* the version that waited, and that the new one took the place of; 0 */
         enum rotated_end end;
         bool slot;      /* some disk got a new keyslot */
+        bool archived;  /* the archive opens what still has the old version */
         char kept[200]; /* why the TPM goes on unsealing the old version, or why nothing was to be
                          * done; empty if there's nothing to say */
         struct policy policy;

@@ -133,14 +133,16 @@ static int seal(struct rotation *r) {
 
 /* --- revoke --- */
 
-/* Whether a disk that has this version opens once the counter is advanced. */
-static bool outlives(const struct rotation *r, uint32_t version) {
-        if (version >= r->target.version)
-                return true;
-        for (size_t i = 0; i < r->record->retired_count; i++)
-                if (r->record->retired[i].version == version)
+static bool is_archived(const struct kek_record *record, uint32_t version) {
+        for (size_t i = 0; i < record->retired_count; i++)
+                if (record->retired[i].version == version)
                         return true;
         return false;
+}
+
+/* Whether a disk that has this version opens once the counter is advanced. */
+static bool outlives(const struct rotation *r, uint32_t version) {
+        return version >= r->target.version || is_archived(r->record, version);
 }
 
 static _printf_(2, 3) bool keep(struct rotation *r, const char *fmt, ...) {
@@ -239,6 +241,7 @@ static int settle(struct rotation *r) {
                 return e;
         e = archive_settle(r->c, r->record, &new, r->why, r->err);
         context_release_tpm(r->c);
+        r->ret->archived = is_archived(r->record, r->ret->from);
         return e;
 }
 
