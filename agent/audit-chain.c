@@ -198,7 +198,7 @@ static void found(struct audit_walk *w, const char *what) {
 static void found_at(struct audit_walk *w, uint64_t line, const char *what) {
         char text[sizeof(w->what)];
 
-        (void) snprintf(text, sizeof(text), "line %" PRIu64 " %s", line, what);
+        (void) snprintf(text, sizeof(text), "line %" PRIu64 " %.160s", line, what);
         found(w, text);
 }
 
