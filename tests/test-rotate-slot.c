@@ -468,7 +468,7 @@ static void test_what_is_staged_is_replaced_and_the_live_one_never(void **state)
 }
 
 static void test_what_depth_kek_staged_is_no_new_slot(void **state) {
-        static struct rotate_kept *kept; /* as in a worker: until it ends */
+        static struct rotate_kept *volatile kept; /* as in a worker: until it ends */
         struct fixture *f = *state;
 
         kept = rotate_kept_new(1);
