@@ -390,7 +390,9 @@ static void test_keyslots_of_cryptsetup_open(void **state) {
 
 /* A disk that's adopted: its volume key is of 256 bits, our keyslot stands beside the other one. */
 static void test_ours_beside_a_foreign_keyslot(void **state) {
-        static const char *const small[] = { "--key-size", "256", "--iter-time", "100", NULL };
+        static const char *const small[] = {
+                "--key-size", "256", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32", NULL
+        };
         struct disk_of_ours *d = *state;
         _cleanup_(secret_freep) struct secret *key = image_random(20), *vk = NULL, *got = NULL;
         _cleanup_(luks_closep) struct luks *l = NULL;
