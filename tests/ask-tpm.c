@@ -18,12 +18,13 @@
 #define WAIT_MS 10000
 #define HEADER 10
 #define DIGEST_MAX 64
+#define BANKS 4
 
 static const struct bank {
         const char *name;
         uint16_t id;
         unsigned size; /* bytes */
-} banks[] = {
+} banks[BANKS] = {
         { "sha1", 0x04, 20 }, { "sha256", 0x0b, 32 }, { "sha384", 0x0c, 48 }, { "sha512", 0x0d, 64 }
 };
 
@@ -96,34 +97,50 @@ static bool left(int fd, uint8_t kind) {
 }
 
 static const struct bank *bank_named(const char *name, size_t length) {
-        for (size_t i = 0; i < sizeof(banks) / sizeof(banks[0]); i++)
+        for (size_t i = 0; i < BANKS; i++)
                 if (strlen(banks[i].name) == length && memcmp(banks[i].name, name, length) == 0)
                         return &banks[i];
         return NULL;
 }
 
-/* "7:sha256=HEX" */
-static bool extend(int fd, const char *spec) {
-        uint8_t command[33 + DIGEST_MAX] = { 0x80,     0x02, [8] = 0x01, 0x82, /* PCR_Extend */
-                                             [17] = 9, 0x40, 0,          0,
-                                             9, /* with an empty password */
-                                             [30] = 1 };
-        const char *colon = strchr(spec, ':'), *equals = strchr(spec, '=');
-        const struct bank *bank;
-        uint8_t reply[REPLY_MAX];
-        unsigned pcr, size;
+/* One of "sha256=HEX,sha384=HEX", to @to. Return: its end in the text; NULL where it isn't one. */
+static const char *digest(const char *text, uint8_t *to, unsigned *ret_size) {
+        const char *equals = strchr(text, '=');
+        const struct bank *bank = equals ? bank_named(text, (size_t) (equals - text)) : NULL;
 
-        if (!colon || !equals || equals < colon || sscanf(spec, "%2u:", &pcr) != 1 || pcr > 23)
-                return false;
-        bank = bank_named(colon + 1, (size_t) (equals - colon - 1));
-        if (!bank || strlen(equals + 1) != 2 * (size_t) bank->size)
+        if (!bank || strcspn(equals + 1, ",") != 2 * (size_t) bank->size)
+                return NULL;
+        to[0] = 0;
+        to[1] = (uint8_t) bank->id;
+        for (unsigned i = 0; i < bank->size; i++)
+                if (sscanf(equals + 1 + 2 * (size_t) i, "%2hhx", &to[2 + i]) != 1)
+                        return NULL;
+        *ret_size = 2 + bank->size;
+        return equals + 1 + 2 * (size_t) bank->size;
+}
+
+/* "7:sha256=HEX,sha384=HEX" */
+static bool extend(int fd, const char *spec) {
+        uint8_t command[31 + BANKS * (2 + DIGEST_MAX)] = {
+                0x80,     0x02, [8] = 0x01, 0x82,    /* PCR_Extend */
+                [17] = 9, 0x40, 0,          0,    9, /* with an empty password */
+        };
+        uint8_t reply[REPLY_MAX];
+        const char *at = strchr(spec, ':');
+        unsigned pcr, size = 31, one;
+
+        if (!at || sscanf(spec, "%2u:", &pcr) != 1 || pcr > 23)
                 return false;
         command[13] = (uint8_t) pcr;
-        command[32] = (uint8_t) bank->id;
-        for (unsigned i = 0; i < bank->size; i++)
-                if (sscanf(equals + 1 + 2 * (size_t) i, "%2hhx", &command[33 + i]) != 1)
+        do {
+                if (command[30]++ == BANKS)
                         return false;
-        size = 33 + bank->size;
+                at = digest(at + 1, command + size, &one);
+                if (!at)
+                        return false;
+                size += one;
+        } while (*at == ',');
+        command[4] = (uint8_t) (size >> 8);
         command[5] = (uint8_t) size;
         return ask(fd, command, size, reply) > 0;
 }
