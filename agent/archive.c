@@ -161,6 +161,7 @@ static int write_both(struct context *c, struct kek_record *record, char **ret_t
         int r, wanted;
 
         context_store(c, folder);
+        context_forget_records(c);
         if ((r = sign(c, record, err)) < 0 || (r = store_text(folder, record, &text, err)) < 0)
                 return r;
         if ((wanted = mirror_wanted(c, record->name, err)) < 0)
@@ -460,6 +461,7 @@ void archive_adopt(struct context *c, const struct kek_record *mirror, const cha
                 if (!text)
                         (void) !store_text(folder, mirror, &text, &fault);
                 done = text && store_write_text(folder, mirror->name, text, &fault) == 0;
+                context_forget_records(c);
                 if (!had_lock)
                         close_fdp(&c->lock_fd);
         }

@@ -9,7 +9,7 @@
 #include "agent/machine.h"
 
 /* A KEK's record, NULL where there's none that can be read. */
-static int read_record(const struct context *c, const char *name, struct kek_record **ret,
+static int read_record(struct context *c, const char *name, struct kek_record **ret,
                        struct error *err) {
         int r = context_record(c, name, ret, err);
 
@@ -26,7 +26,7 @@ static bool policy_of_record(const struct kek_record *record, struct policy *ret
 }
 
 /* The policy of any KEK that's recorded: @mine if one has that. Return: 1, 0; or a fault. */
-static int any_recorded(const struct context *c, const struct policy *mine, struct policy *ret,
+static int any_recorded(struct context *c, const struct policy *mine, struct policy *ret,
                         struct error *err) {
         char folder[300], **names = NULL;
         size_t count = 0;
