@@ -77,6 +77,11 @@ static int status_of(const struct op_rotated *r) {
         return none != EXIT_DONE && some ? EXIT_INTERRUPTED : none;
 }
 
+/* Nothing new: disks that were away get what is current. */
+static bool catches_up(const struct op_rotated *r) {
+        return r->from == r->to;
+}
+
 /* What would be done, line by line. */
 struct plan {
         const struct cli *cli;
@@ -98,8 +103,11 @@ static void plan_retirement(struct plan *p) {
 
         if (r->mode != ROTATE_TRUST)
                 plan_disks(p, "prove that it opens with", r->to);
-        cli_say(p->cli, "  %u  wrap v%u by v%u in the archive", ++p->step, r->from, r->to);
-        cli_say(p->cli, "  %u  advance the counter in the TPM: it ends v%u", ++p->step, r->from);
+        if (!catches_up(r)) {
+                cli_say(p->cli, "  %u  wrap v%u by v%u in the archive", ++p->step, r->from, r->to);
+                cli_say(p->cli, "  %u  advance the counter in the TPM: it ends v%u", ++p->step,
+                        r->from);
+        }
         plan_disks(p, "leave nothing in its token but", r->to);
 }
 
@@ -155,11 +163,13 @@ static void print_end(const struct cli *cli, const struct op_rotated *r, size_t 
                         r->to, r->from);
                 break;
         case ROTATED_RETIRED:
+                if (catches_up(r))
+                        break;
                 if (r->counter)
                         cli_say(cli, "  retired  v%u: the TPM unseals it no more, %s", r->from,
                                 r->archived ? "the archive opens what still has it"
                                             : "also from an old header");
-                else if (r->from && r->from != r->to && done > 0)
+                else if (r->from && done > 0)
                         cli_say(cli, "  v%u still unseals, since %s", r->from, r->kept);
                 break;
         case ROTATED_NOTHING:
@@ -202,7 +212,7 @@ void cli_catch_stop(void) {
 }
 
 int cli_print_rotated(const struct cli *cli, const struct op_rotated *r) {
-        char policy[POLICY_TEXT_MAX];
+        char versions[32], policy[POLICY_TEXT_MAX];
         int e;
 
         if (cli->json) {
@@ -219,9 +229,15 @@ int cli_print_rotated(const struct cli *cli, const struct op_rotated *r) {
                 return status_of(r);
         }
         cli_sealing_text(&r->policy, r->second_factor, policy);
-        cli_say(cli, "  KEK %s v%u -> v%u, %zu disk%s, %s%s", r->kek, r->from, r->to, r->count,
+        if (catches_up(r))
+                (void) snprintf(versions, sizeof(versions), "v%u", r->to);
+        else
+                (void) snprintf(versions, sizeof(versions), "v%u -> v%u", r->from, r->to);
+        cli_say(cli, "  KEK %s %s, %zu disk%s, %s%s", r->kek, versions, r->count,
                 r->count == 1 ? "" : "s", policy,
-                r->end != ROTATED_ABORTED && r->resumed ? " (finishing what was begun)" : "");
+                catches_up(r)                             ? " (catching up)"
+                : r->end != ROTATED_ABORTED && r->resumed ? " (finishing what was begun)"
+                                                          : "");
         if (r->replaced)
                 cli_say(cli, "  replaced v%u, which waited for a boot", r->replaced);
         print_counts(cli, r);
