@@ -78,13 +78,10 @@ int store_read(const char *folder, const char *name, struct kek_record *ret,
  * damaged is never replaced: -EBADMSG. Return: 0 and text for free(); or a fault. */
 int store_text(const char *folder, const struct kek_record *record, char **ret,
                struct error *err) _warn_unused_;
-/* Durable when it returns 0. Makes the folder. */
+/* Durable when it returns 0. Makes the folder. For agent/archive.c, which signs each change of a
+ * record. */
 int store_write_text(const char *folder, const char *name, const char *text,
                      struct error *err) _warn_unused_;
-/* Both. Whoever changes the versions of a record, or its archive, uses archive_write() of
- * agent/archive.h, which signs it anew. */
-int store_write(const char *folder, const struct kek_record *record,
-                struct error *err) _warn_unused_;
 
 /* The names that have a record, sorted; for store_names_free(). No folder is no name. */
 int store_names(const char *folder, char ***ret, size_t *ret_count,
