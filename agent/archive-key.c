@@ -6,6 +6,7 @@
 
 #include "agent/archive.h"
 #include "agent/mirror.h"
+#include "agent/others.h"
 
 /* One look for the key of a retired version. */
 struct search {
@@ -29,6 +30,8 @@ static int open_by(struct search *s, const struct kek_record *record, size_t ind
         struct archive_key wrapping = { by, NULL };
         int r = context_kek_by_tpm(s->c, s->subject, by, &wrapping.key, s->why, s->err);
 
+        if (r == OUTCOME_REFUSED)
+                r = others_key(s->c, s->subject, by, &wrapping.key, s->why, s->err);
         if (r != OUTCOME_DONE)
                 return r;
         r = archive_check(record, &wrapping, s->err);
