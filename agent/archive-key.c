@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "agent/archive.h"
-#include "agent/mirror.h"
 #include "agent/others.h"
 
 /* One look for the key of a retired version. */
@@ -99,15 +98,12 @@ int archive_key_retired(struct context *c, const char *subject, const struct kek
 
 /* In the mirror's record, where that's newer than what's here. @damage: of the one here. */
 static int by_mirror(struct search *s, const struct kek_record *here, const struct error *damage) {
-        _cleanup_(freep) struct kek_record *mirror = calloc(1, sizeof(*mirror));
+        _cleanup_(freep) struct kek_record *mirror = NULL;
         bool missing = !damage->errnum && !here->has_current;
         struct error fault = { 0 };
         size_t index;
-        int r;
+        int r = context_mirror(s->c, s->kek->name, &mirror, &fault);
 
-        if (!mirror)
-                return error_nomem(s->err);
-        r = mirror_read(s->c, s->kek->name, mirror, &fault);
         if (r == -ENOENT)
                 return OUTCOME_REFUSED;
         if (r < 0)

@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <time.h>
 
+#include "agent/audit.h"
 #include "agent/mirror.h"
 #include "agent/others.h"
 #include "agent/state.h"
@@ -164,6 +165,7 @@ static int write_both(struct context *c, struct kek_record *record, char **ret_t
         int r, wanted;
 
         context_store(c, folder);
+        context_forget_records(c);
         if ((r = sign(c, record, err)) < 0 || (r = store_text(folder, record, &text, err)) < 0)
                 return r;
         if ((wanted = mirror_wanted(c, record->name, err)) < 0)
@@ -508,22 +510,43 @@ static bool lock_if_free(struct context *c) {
         return c->lock_fd >= 0;
 }
 
+/* Announced before it's done. What's damaged is kept beside it. */
+static int put_back(struct context *c, const struct kek_record *mirror, const char *folder,
+                    const char *was, struct error *err) {
+        const struct audit_event e = { .event = "kek-put-back",
+                                       .subject = mirror->name,
+                                       .result = "begin",
+                                       .fact = { { "was", was, 0 },
+                                                 { "generation", NULL, mirror->generation } } };
+        _cleanup_(freep) char *text = NULL;
+        char path[400], aside[420];
+        int r = audit(c, &e, err);
+
+        if (r < 0)
+                return r;
+        (void) snprintf(path, sizeof(path), "%s/%s.json", folder, mirror->name);
+        (void) snprintf(aside, sizeof(aside), "%s.damaged", path);
+        r = store_text(folder, mirror, &text, err);
+        if (r == -EBADMSG) {
+                *err = (struct error){ 0 };
+                (void) rename(path, aside);
+                r = store_text(folder, mirror, &text, err);
+        }
+        if (r == 0)
+                r = store_write_text(folder, mirror->name, text, err);
+        return audit_result(c, e, r, err);
+}
+
 void archive_adopt(struct context *c, const struct kek_record *mirror, const char *what) {
         bool had_lock = c->lock_fd >= 0, done = false;
-        char folder[300], from[MIRROR_PATH] = "", path[400], aside[420];
-        _cleanup_(freep) char *text = NULL;
+        char folder[300], from[MIRROR_PATH] = "";
         struct error fault = { 0 };
 
         context_store(c, folder);
         (void) mirror_folder(c, from);
         if (!c->dry_run && lock_if_free(c)) {
-                (void) snprintf(path, sizeof(path), "%s/%s.json", folder, mirror->name);
-                (void) snprintf(aside, sizeof(aside), "%s.damaged", path);
-                if (store_text(folder, mirror, &text, &fault) == -EBADMSG)
-                        (void) rename(path, aside);
-                if (!text)
-                        (void) !store_text(folder, mirror, &text, &fault);
-                done = text && store_write_text(folder, mirror->name, text, &fault) == 0;
+                done = put_back(c, mirror, folder, what, &fault) == 0;
+                context_forget_records(c);
                 if (!had_lock)
                         close_fdp(&c->lock_fd);
         }

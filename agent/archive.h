@@ -81,7 +81,7 @@ int archive_vouch(struct context *c, struct kek_record *record, struct refusal *
 int archive_prove(struct context *c, const struct kek_record *record, struct refusal *why,
                   struct error *err) _warn_unused_;
 /* Puts a proven record of the mirror in the place of what's here, which is older, damaged (then
- * it's kept beside) or missing, as far as it can be written; context.note says so. */
+ * it's kept beside) or missing, as far as that can be logged and written; context.note says so. */
 void archive_adopt(struct context *c, const struct kek_record *mirror, const char *what);
 
 /* --- for context_kek() --- */

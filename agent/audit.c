@@ -114,6 +114,21 @@ int audit_read_line(struct audit_reader *r, const char **ret, size_t *ret_size, 
         return 1;
 }
 
+int audit_walk_log(int fd, struct audit_walk *w, struct error *err) {
+        _cleanup_(freep) struct audit_reader *reader = calloc(1, sizeof(*reader));
+        const char *line;
+        size_t size;
+        int r;
+
+        if (!reader)
+                return error_nomem(err);
+        reader->fd = fd;
+        while ((r = audit_read_line(reader, &line, &size, err)) > 0)
+                if ((r = audit_walk(w, line, size, err)) < 0)
+                        return r;
+        return r;
+}
+
 /* --- the end of the log, before something is added to it --- */
 
 /* From the last line that is whole: what follows it was torn. Return: whether there's any. */
@@ -154,18 +169,10 @@ static int find_last(struct log *l, const char *tail, size_t size, struct audit_
 
 /* Whether audit.head is of this log, all of which is read for that. */
 static int find_known(struct log *l, struct audit_walk *w, struct error *err) {
-        _cleanup_(freep) struct audit_reader *reader = calloc(1, sizeof(*reader));
-        const char *line;
-        size_t size;
         int r;
 
-        if (!reader)
-                return error_nomem(err);
         *w = (struct audit_walk){ .expect = l->known };
-        reader->fd = l->fd;
-        while ((r = audit_read_line(reader, &line, &size, err)) > 0)
-                if ((r = audit_walk(w, line, size, err)) < 0)
-                        return r;
+        r = audit_walk_log(l->fd, w, err);
         l->gap = !w->expect_met;
         return r;
 }

@@ -60,3 +60,5 @@ struct audit_reader {
 /* Return: 1 and the next line, borrowed until the next call; 0 at the end; or a fault. */
 int audit_read_line(struct audit_reader *r, const char **ret, size_t *ret_size,
                     struct error *err) _warn_unused_;
+/* audit_walk() along all lines of the log. Return: 0; or a fault. */
+int audit_walk_log(int fd, struct audit_walk *w, struct error *err) _warn_unused_;

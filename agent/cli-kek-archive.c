@@ -257,6 +257,17 @@ int cli_kek_forget(struct cli *cli) {
 
 /* --- export --- */
 
+static struct json *exported_json(const struct cli *cli, const char *output,
+                                  const struct op_exported *e) {
+        _cleanup_(json_freep) struct json *o = json_new_object();
+
+        if (!json_add_string(o, "result", cli->dry_run ? "would-do" : "done") ||
+            !json_add_string(o, "kek", cli->arg[1]) || !json_add_string(o, "output", output) ||
+            !json_add_uint(o, "keys", e->keys) || !json_add_uint(o, "lost", e->lost))
+                return NULL;
+        return TAKE(o);
+}
+
 int cli_kek_export(struct cli *cli) {
         struct op_export args = { .kek = cli->arg[1], .certs = cli_value(cli, "escrow") };
         const char *output = cli_value(cli, "output");
@@ -278,6 +289,8 @@ int cli_kek_export(struct cli *cli) {
         free(e.cms);
         if (r != OUTCOME_DONE)
                 return cli_failed(cli, r, &why, &err);
+        if (cli->json)
+                return cli_print_json(exported_json(cli, output, &e));
         if (output) {
                 cli_say(cli, "  KEK %s: %zu key%s %s %s", args.kek, e.keys, e.keys == 1 ? "" : "s",
                         cli->dry_run ? "would go to" : "in", output);

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/archive.h"
 #include "agent/handover.h"
 #include "agent/kek-policy.h"
+#include "agent/mirror.h"
 #include "agent/others.h"
 #include "base/file.h"
 
@@ -16,6 +18,7 @@ void context_done(struct context *c) {
         while (c->open > 0)
                 secret_free(c->opened[--c->open].key);
         c->factor_input = secret_free(c->factor_input);
+        context_forget_records(c);
         close_fdp(&c->lock_fd);
 }
 
@@ -24,6 +27,7 @@ struct context context_like(const struct context *c) {
 
         like.tpm = NULL;
         like.open = 0;
+        like.record = like.mirror_record = (struct seen_record){ 0 };
         like.factor_input = NULL;
         like.lock_fd = -1;
         return like;
@@ -49,24 +53,73 @@ int context_keep(struct context *c, const struct kek *kek, struct secret *key, s
         return 0;
 }
 
-int context_record(const struct context *c, const char *name, struct kek_record **ret,
-                   struct error *err) {
-        _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
+/* --- records --- */
+
+static int read_here(const struct context *c, const char *name, struct kek_record *ret,
+                     struct error *err) {
         char folder[300];
         int r;
 
-        if (!record)
-                return error_nomem(err);
         context_store(c, folder);
-        r = store_read(folder, name, record, err);
-        if (r == -ENOENT) {
-                *err = (struct error){ 0 };
-                (void) snprintf(record->name, sizeof(record->name), "%s", name);
-        } else if (r < 0)
+        r = store_read(folder, name, ret, err);
+        if (r != -ENOENT)
                 return r;
-        *ret = TAKE(record);
+        *err = (struct error){ 0 };
+        (void) snprintf(ret->name, sizeof(ret->name), "%s", name);
         return 0;
 }
+
+static void forget(struct seen_record *s) {
+        free(s->record);
+        *s = (struct seen_record){ 0 };
+}
+
+void context_forget_records(struct context *c) {
+        forget(&c->record);
+        forget(&c->mirror_record);
+}
+
+/* A copy of what @read gives, or gave. */
+static int recall(const struct context *c, struct seen_record *s,
+                  int (*read)(const struct context *, const char *, struct kek_record *,
+                              struct error *),
+                  const char *name, struct kek_record **ret, struct error *err) {
+        _cleanup_(freep) struct kek_record *copy = calloc(1, sizeof(*copy));
+
+        if (!s->known || strcmp(s->name, name) != 0) {
+                forget(s);
+                s->record = calloc(1, sizeof(*s->record));
+                if (!s->record)
+                        return error_nomem(err);
+                (void) snprintf(s->name, sizeof(s->name), "%s", name);
+                s->result = read(c, name, s->record, &s->err);
+                s->known = true;
+        }
+        if (s->result < 0) {
+                *err = s->err;
+                return s->result;
+        }
+        if (!copy)
+                return error_nomem(err);
+        /* Most of a record is room for more retired versions. */
+        memcpy(copy, s->record,
+               offsetof(struct kek_record, retired) +
+                       s->record->retired_count * sizeof(s->record->retired[0]));
+        *ret = TAKE(copy);
+        return 0;
+}
+
+int context_record(struct context *c, const char *name, struct kek_record **ret,
+                   struct error *err) {
+        return recall(c, &c->record, read_here, name, ret, err);
+}
+
+int context_mirror(struct context *c, const char *name, struct kek_record **ret,
+                   struct error *err) {
+        return recall(c, &c->mirror_record, mirror_read, name, ret, err);
+}
+
+/* --- keys --- */
 
 /* What the boot handed over. Return: 1; 0 where it isn't there; or a fault. */
 static int take_over(struct context *c, const struct kek *kek, struct secret **ret,
@@ -229,6 +282,7 @@ int context_lock(struct context *c, struct error *err) {
         if (r < 0)
                 return r;
         (void) snprintf(path, sizeof(path), "%s/lock", c->state_dir);
+        context_forget_records(c); /* until now others may have written */
         return file_lock(path, &c->lock_fd, err);
 }
 
@@ -239,6 +293,7 @@ int context_lock_shared(struct context *c, struct error *err) {
         if (c->lock_fd >= 0)
                 return 0;
         (void) snprintf(path, sizeof(path), "%s/lock", c->state_dir);
+        context_forget_records(c);
         r = file_lock_shared(path, &c->lock_fd, err);
         if (r != -ENOENT)
                 return r;

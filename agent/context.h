@@ -21,6 +21,15 @@
 
 struct named_policy;
 
+/* A record as this run read it, and what came of that. */
+struct seen_record {
+        bool known;
+        char name[NAME_MAX_SIZE];
+        int result;
+        struct error err;
+        struct kek_record *record; /* owned */
+};
+
 struct context {
         char tcti[256]; /* empty: the default */
         char state_dir[256];
@@ -47,9 +56,10 @@ struct context {
                 struct secret *key;
                 bool archived; /* it's from the archive, not from the TPM */
         } opened[KEKS_OPEN_MAX];
-        struct secret *factor_input;        /* what was last got as second factor … */
-        struct factor_source factor_source; /* … and from where */
-        int lock_fd;                        /* -1 unless context_lock() was called */
+        struct seen_record record, mirror_record; /* of the KEK that was last asked for */
+        struct secret *factor_input;              /* what was last got as second factor … */
+        struct factor_source factor_source;       /* … and from where */
+        int lock_fd;                              /* -1 unless context_lock() was called */
         char note[320]; /* what the user should know beside the result; empty if nothing */
 };
 
@@ -93,9 +103,14 @@ int context_keep(struct context *c, const struct kek *kek, struct secret *key,
                  struct error *err) _warn_unused_;
 
 /* What this machine knows of the KEK, for free(): where that's nothing, a record with its name
- * alone. Return: 0; -EBADMSG where it's damaged; or another fault. */
-int context_record(const struct context *c, const char *name, struct kek_record **ret,
+ * alone. Read once, for as long as nothing else is asked for: whoever writes one calls
+ * context_forget_records(). Return: 0; -EBADMSG where it's damaged; or another fault. */
+int context_record(struct context *c, const char *name, struct kek_record **ret,
                    struct error *err) _warn_unused_;
+/* The same of the mirror's. Return: as mirror_read(). */
+int context_mirror(struct context *c, const char *name, struct kek_record **ret,
+                   struct error *err) _warn_unused_;
+void context_forget_records(struct context *c);
 
 /* One change at a time for each state folder: waits for the others. Held until context_done(). */
 int context_lock(struct context *c, struct error *err) _warn_unused_;

@@ -9,7 +9,7 @@
 #include "agent/machine.h"
 
 /* A KEK's record, NULL where there's none that can be read. */
-static int read_record(const struct context *c, const char *name, struct kek_record **ret,
+static int read_record(struct context *c, const char *name, struct kek_record **ret,
                        struct error *err) {
         int r = context_record(c, name, ret, err);
 
@@ -26,7 +26,7 @@ static bool policy_of_record(const struct kek_record *record, struct policy *ret
 }
 
 /* The policy of any KEK that's recorded: @mine if one has that. Return: 1, 0; or a fault. */
-static int any_recorded(const struct context *c, const struct policy *mine, struct policy *ret,
+static int any_recorded(struct context *c, const struct policy *mine, struct policy *ret,
                         struct error *err) {
         char folder[300], **names = NULL;
         size_t count = 0;
@@ -185,12 +185,30 @@ int kek_policy_next(struct context *c, const struct kek_record *record, const st
         return OUTCOME_DONE;
 }
 
+/* Empty where it isn't known. Where the record here is lost, the mirror's says it, whom nobody
+ * believes: it can but name another policy of this machine, and what is there opens nothing. */
+static int name_of_policy(struct context *c, const char *kek, char ret[NAME_MAX_SIZE],
+                          struct error *err) {
+        _cleanup_(freep) struct kek_record *record = NULL, *mirror = NULL;
+        struct error ignored = { 0 };
+        int r = read_record(c, kek, &record, err);
+
+        ret[0] = '\0';
+        if (r < 0)
+                return r;
+        if (record && record->has_current)
+                (void) snprintf(ret, NAME_MAX_SIZE, "%s", record->policy);
+        else if (context_mirror(c, kek, &mirror, &ignored) == 0)
+                (void) snprintf(ret, NAME_MAX_SIZE, "%s", mirror->policy);
+        return 0;
+}
+
 /* Where the files of a KEK's policy are, as far as it's known. */
 static int paths_of(struct context *c, const struct kek *kek, struct named_policy *ret,
                     struct error *err) {
-        _cleanup_(freep) struct kek_record *record = NULL;
         struct refusal ignored = { 0 };
         struct named_policy p = { 0 };
+        char name[NAME_MAX_SIZE];
         int r;
 
         if (c->policy) {
@@ -198,10 +216,10 @@ static int paths_of(struct context *c, const struct kek *kek, struct named_polic
                 return 0;
         }
         *ret = p;
-        r = read_record(c, kek->name, &record, err);
-        if (r < 0 || !record || !record->policy[0])
+        r = name_of_policy(c, kek->name, name, err);
+        if (r < 0 || !name[0])
                 return r;
-        r = named_policy_find(c, record->policy, &p, &ignored, err);
+        r = named_policy_find(c, name, &p, &ignored, err);
         if (r == OUTCOME_DONE)
                 *ret = p;
         return r < 0 ? r : 0;

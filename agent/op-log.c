@@ -8,23 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int walk_all(int fd, struct audit_walk *w, struct error *err) {
-        _cleanup_(freep) struct audit_reader *reader = calloc(1, sizeof(*reader));
-        const char *line;
-        size_t size;
-        int r;
-
-        if (!reader)
-                return error_nomem(err);
-        reader->fd = fd;
-        while ((r = audit_read_line(reader, &line, &size, err)) > 0) {
-                r = audit_walk(w, line, size, err);
-                if (r < 0)
-                        return r;
-        }
-        return r;
-}
-
 int op_log_verify(struct context *c, struct op_log_verified *ret, struct refusal *why,
                   struct error *err) {
         _cleanup_(freep) struct audit_walk *w = calloc(1, sizeof(*w));
@@ -40,7 +23,7 @@ int op_log_verify(struct context *c, struct op_log_verified *ret, struct refusal
         else if (r < 0)
                 return r;
         if ((r = audit_read_head(c, &w->expect, &damaged, err)) < 0 ||
-            (fd >= 0 && (r = walk_all(fd, w, err)) < 0))
+            (fd >= 0 && (r = audit_walk_log(fd, w, err)) < 0))
                 return r;
         audit_walk_end(w, damaged);
         if (w->bad)
@@ -77,23 +60,20 @@ static int show_more(struct audit_reader *reader, const struct op_log_show *args
         return r < 0 ? r : 0;
 }
 
-static int count_lines(int fd, uint64_t *ret, struct error *err) {
-        _cleanup_(freep) struct audit_reader *reader = calloc(1, sizeof(*reader));
-        const char *line;
-        size_t size;
-        int r;
+static int count_line(const char *line, size_t size, void *user, struct error *err) {
+        uint64_t *lines = user;
 
-        if (!reader)
-                return error_nomem(err);
-        reader->fd = fd;
-        while ((r = audit_read_line(reader, &line, &size, err)) > 0)
-                *ret += reader->whole || size == AUDIT_TORN_MAX;
-        return r;
+        (void) line;
+        (void) size;
+        (void) err;
+        (*lines)++;
+        return 0;
 }
 
 static int show_file(struct context *c, struct audit_reader *reader, const struct op_log_show *args,
                      struct error *err) {
         uint64_t lines = 0;
+        const struct op_log_show count = { .show = count_line, .user = &lines };
         struct stat st;
         int r;
 
@@ -108,8 +88,9 @@ static int show_file(struct context *c, struct audit_reader *reader, const struc
                 *err = (struct error){ 0 };
                 return 0;
         }
-        if (r < 0 || (r = count_lines(reader->fd, &lines, err)) < 0)
+        if (r < 0 || (r = show_more(reader, &count, 0, err)) < 0)
                 return r;
+        reader->at = 0;
         return show_more(reader, args, lines > args->last ? lines - args->last : 0, err);
 }
 

@@ -154,7 +154,7 @@ static void find_due(const struct context *c, const struct kek_record *record, s
                 *ret = (struct due){ .state = DUE_CLOCK, .at = UINT64_MAX };
 }
 
-static int read_keks(const struct context *c, struct op_status *ret, struct error *err) {
+static int read_keks(struct context *c, struct op_status *ret, struct error *err) {
         char folder[300], **names = NULL;
         size_t count = 0;
         int r;

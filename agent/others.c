@@ -581,7 +581,7 @@ int others_key(struct context *c, const char *subject, const struct kek *kek, st
 
 /* --- how it stands --- */
 
-int others_look(const struct context *c, const struct kek_record *record, enum others_state *ret,
+int others_look(struct context *c, const struct kek_record *record, enum others_state *ret,
                 char ret_os[NAME_MAX_SIZE], struct error *err) {
         _cleanup_(freep) struct kek_record *os = NULL;
         int r = others_os_kek(c, ret_os, err);

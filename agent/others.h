@@ -70,5 +70,5 @@ enum others_state {
 };
 
 /* How a KEK stands to the OS disk's, whose name is in @ret_os then. Believes the files. */
-int others_look(const struct context *c, const struct kek_record *record, enum others_state *ret,
+int others_look(struct context *c, const struct kek_record *record, enum others_state *ret,
                 char ret_os[NAME_MAX_SIZE], struct error *err) _warn_unused_;

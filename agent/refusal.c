@@ -119,6 +119,9 @@ static const struct {
                             "Rotate at depth slot, and copy what matters to a new disk "
                             "(diskseal format) where an old header was seen by "
                             "somebody who also has an old KEK." },
+        [REFUSAL_STATES] = { "too-many-states",
+                             "diskseal policy reseal begins the list anew with the state of now; "
+                             "then predict what is really to be booted." },
         [REFUSAL_NO_KEY] = { "no-key", "Give what opens the disk now with --key-file." },
         [REFUSAL_SECOND_FACTOR] = { "second-factor",
                                     "See to what is missing, then run this again; or open the disk "
@@ -288,6 +291,11 @@ int refuse_kek(struct refusal *r, const char *subject, const struct kek *kek, in
                         r, REFUSAL_SECOND_FACTOR,
                         "%s stays locked: the second factor of KEK %s v%u isn't this one", subject,
                         kek->name, kek->version);
+        if (verdict == KEK_FULL)
+                return refusal_set(r, REFUSAL_STATES,
+                                   "KEK %s: a version opens in %d states at most, with the one of "
+                                   "now, and this would be more; nothing was sealed anew",
+                                   subject, STEP_OR_MAX);
         if (verdict == KEK_INCONSISTENT)
                 return refusal_set(
                         r, REFUSAL_TOKEN_DAMAGED,

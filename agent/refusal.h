@@ -61,6 +61,7 @@ enum refusal_kind {
         REFUSAL_NO_VERSION,
         REFUSAL_LOG,
         REFUSAL_DEPTH,
+        REFUSAL_STATES,
         REFUSAL_KINDS
 };
 

@@ -89,8 +89,8 @@ static int add_states(const struct kek_request *q, const struct pcrs *now, struc
         for (size_t i = 0; r == 0 && i < q->states_count; i++)
                 r = policy_add_alternative(steps, &q->states[i], err);
         for (unsigned i = 0; r == 0 && q->keep && i < q->keep->alternatives.count; i++)
-                r = policy_add_digest(steps, q->keep->alternatives.digest[i], err);
-        return r;
+                r = policy_add_digest(steps, q->keep->alternatives.digest[i]);
+        return r == POLICY_FULL ? KEK_FULL : r;
 }
 
 /* The policy for this machine as it is now. */

@@ -48,6 +48,7 @@ enum kek_verdict {
         KEK_INCONSISTENT, /* the recorded policy and PCR values aren't what the object was sealed to
                            */
         KEK_WRONG_FACTOR, /* what was given as second factor isn't the right one, or it's missing */
+        KEK_FULL,         /* more states were predicted than a policy takes: STEP_OR_MAX */
 };
 
 struct kek_refusal {
@@ -80,13 +81,13 @@ struct kek_request {
  * version); see factor.h for what becomes of the factor.
  *
  * Return: KEK_OPEN; KEK_REFUSED (a PCR is unmeasured, or moved meanwhile; no signature is for this
- *         state); or a fault.
+ *         state); KEK_FULL; or a fault.
  */
 int kek_create(struct tpm *tpm, const struct kek_request *request, struct kek *ret,
                struct secret **ret_key, struct kek_refusal *why, struct error *err) _warn_unused_;
 
 /* What kek_create() would refuse without sealing anything; for a caller who makes the counter only
- * if it doesn't: @request has none yet. Return: KEK_OPEN; KEK_REFUSED; or a fault. */
+ * if it doesn't: @request has none yet. Return: KEK_OPEN; KEK_REFUSED; KEK_FULL; or a fault. */
 int kek_check_request(struct tpm *tpm, const struct kek_request *request, struct kek_refusal *why,
                       struct error *err) _warn_unused_;
 

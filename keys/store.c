@@ -541,13 +541,6 @@ int store_write_text(const char *folder, const char *name, const char *text, str
         return file_write(path, text, strlen(text), 0600, err);
 }
 
-int store_write(const char *folder, const struct kek_record *record, struct error *err) {
-        _cleanup_(freep) char *text = NULL;
-        int r = store_text(folder, record, &text, err);
-
-        return r < 0 ? r : store_write_text(folder, record->name, text, err);
-}
-
 static int compare_names(const void *a, const void *b) {
         return strcmp(*(char *const *) a, *(char *const *) b);
 }

@@ -66,10 +66,10 @@ struct kek_record {
         uint64_t generation; /* of the record; it only grows. 0: written before there were any */
         unsigned macs;
         struct record_mac mac[RETIRED_WRAPS];
-        size_t retired_count;
-        struct retired retired[RETIRED_MAX]; /* by version; no object twice */
         size_t others_count;
         struct other_kek other[OTHERS_MAX]; /* none twice */
+        size_t retired_count;
+        struct retired retired[RETIRED_MAX]; /* by version; no object twice */
 };
 
 /* From hostile input: @size bytes of @text, the record of @name. Return: 0; -EBADMSG (what is wrong
@@ -90,13 +90,10 @@ int store_read(const char *folder, const char *name, struct kek_record *ret,
  * damaged is never replaced: -EBADMSG. Return: 0 and text for free(); or a fault. */
 int store_text(const char *folder, const struct kek_record *record, char **ret,
                struct error *err) _warn_unused_;
-/* Durable when it returns 0. Makes the folder. */
+/* Durable when it returns 0. Makes the folder. For agent/archive.c, which signs each change of a
+ * record. */
 int store_write_text(const char *folder, const char *name, const char *text,
                      struct error *err) _warn_unused_;
-/* Both. Whoever changes the versions of a record, or its archive, uses archive_write() of
- * agent/archive.h, which signs it anew. */
-int store_write(const char *folder, const struct kek_record *record,
-                struct error *err) _warn_unused_;
 
 /* The names that have a record, sorted; for store_names_free(). No folder is no name. */
 int store_names(const char *folder, char ***ret, size_t *ret_count,

@@ -151,16 +151,14 @@ int policy_has_alternative(const struct steps *steps, const struct pcrs *state, 
         return r < 0 ? r : has_digest(steps, digest);
 }
 
-int policy_add_digest(struct steps *steps, const uint8_t digest[POLICY_DIGEST_SIZE],
-                      struct error *err) {
+int policy_add_digest(struct steps *steps, const uint8_t digest[POLICY_DIGEST_SIZE]) {
         uint8_t(*list)[POLICY_DIGEST_SIZE] = steps->alternatives.digest;
         unsigned *count = &steps->alternatives.count;
 
         if (has_digest(steps, digest))
                 return 0;
         if (*count == STEP_OR_MAX)
-                return error_set(err, -ENOSPC, "no more than %d states fit into a policy",
-                                 STEP_OR_MAX);
+                return POLICY_FULL;
         /* The one that stands there twice makes room. */
         if (*count == 2 && memcmp(list[0], list[1], POLICY_DIGEST_SIZE) == 0)
                 *count = 1;
@@ -174,7 +172,7 @@ int policy_add_alternative(struct steps *steps, const struct pcrs *state, struct
         uint8_t digest[POLICY_DIGEST_SIZE];
         int r = policy_pcr_digest(state, alternatives_mask(steps), digest, err);
 
-        return r < 0 ? r : policy_add_digest(steps, digest, err);
+        return r < 0 ? r : policy_add_digest(steps, digest);
 }
 
 uint32_t policy_unmeasured(const struct pcrs *pcrs) {

@@ -59,11 +59,11 @@ bool policy_same(const struct policy *a, const struct policy *b);
 
 /* Adds one state, or the digest of one, to the alternatives; a second time is once. The first
  * stands there twice until there is another: TPM2_PolicyOR takes no less than two. Return: 0;
- * -ENOSPC; or -EIO. */
+ * POLICY_FULL: it would be more than STEP_OR_MAX; or -EIO. */
+#define POLICY_FULL 1
 int policy_add_alternative(struct steps *steps, const struct pcrs *state,
                            struct error *err) _warn_unused_;
-int policy_add_digest(struct steps *steps, const uint8_t digest[POLICY_DIGEST_SIZE],
-                      struct error *err) _warn_unused_;
+int policy_add_digest(struct steps *steps, const uint8_t digest[POLICY_DIGEST_SIZE]) _warn_unused_;
 /* Whether that state is among them. Return: 1, 0; -EINVAL, -EIO. */
 int policy_has_alternative(const struct steps *steps, const struct pcrs *state,
                            struct error *err) _warn_unused_;

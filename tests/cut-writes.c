@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "tests/preload.h"
 
 /* Cuts the power before one certain write, for LD_PRELOAD. What counts as a write, in this order of
  * the program's: each write, fsync and fdatasync of the disk, and each rename of any file, which is
@@ -17,7 +14,8 @@
  *   CUT_DISK   the disk
  *   CUT_AT     before which write the process is killed, counted from 1; 0: it's only counted
  *   CUT_HALF   where not empty, the first half of that write still reaches the disk, in whole
- * blocks CUT_COUNT  a file that gets the number of writes when a process ends
+ *              blocks
+ *   CUT_COUNT  a file that gets the number of writes when a process ends
  */
 
 #define BLOCK 4096 /* bytes; libcryptsetup writes with O_DIRECT */
@@ -26,29 +24,17 @@ static atomic_uint writes;
 
 static struct {
         bool on, half;
-        dev_t dev;
-        ino_t ino;
+        struct preload_disk disk;
         const char *count;
         unsigned at;
 } cut;
 
-static void *next(const char *name) {
-        void *f = dlsym(RTLD_NEXT, name);
-
-        if (!f)
-                abort();
-        return f;
-}
-
 __attribute__((constructor)) static void begin(void) {
         const char *disk = getenv("CUT_DISK"), *at = getenv("CUT_AT");
         const char *half = getenv("CUT_HALF");
-        struct stat st;
 
-        if (!disk || !at || stat(disk, &st) < 0)
+        if (!disk || !at || !preload_disk(disk, &cut.disk))
                 return;
-        cut.dev = st.st_dev;
-        cut.ino = st.st_ino;
         cut.at = (unsigned) strtoul(at, NULL, 10);
         cut.half = half && half[0];
         cut.count = getenv("CUT_COUNT");
@@ -56,18 +42,12 @@ __attribute__((constructor)) static void begin(void) {
 }
 
 __attribute__((destructor)) static void end(void) {
-        FILE *f = cut.on && cut.count ? fopen(cut.count, "we") : NULL;
-
-        if (!f)
-                return;
-        (void) fprintf(f, "%u\n", atomic_load(&writes));
-        (void) fclose(f);
+        if (cut.on && cut.count)
+                preload_put(cut.count, atomic_load(&writes));
 }
 
 static bool of_disk(int fd) {
-        struct stat st;
-
-        return cut.on && fstat(fd, &st) == 0 && st.st_dev == cut.dev && st.st_ino == cut.ino;
+        return cut.on && preload_is(&cut.disk, fd);
 }
 
 static bool now(void) {
@@ -84,7 +64,7 @@ static size_t half_of(size_t size) {
 }
 
 ssize_t write(int fd, const void *buf, size_t size) {
-        ssize_t (*real)(int, const void *, size_t) = next("write");
+        ssize_t (*real)(int, const void *, size_t) = preload_next("write");
 
         if (of_disk(fd) && now()) {
                 if (half_of(size) > 0 && real(fd, buf, half_of(size)) < 0)
@@ -95,7 +75,7 @@ ssize_t write(int fd, const void *buf, size_t size) {
 }
 
 ssize_t pwrite(int fd, const void *buf, size_t size, off_t offset) {
-        ssize_t (*real)(int, const void *, size_t, off_t) = next("pwrite");
+        ssize_t (*real)(int, const void *, size_t, off_t) = preload_next("pwrite");
 
         if (of_disk(fd) && now()) {
                 if (half_of(size) > 0 && real(fd, buf, half_of(size), offset) < 0)
@@ -112,7 +92,7 @@ ssize_t pwrite64(int fd, const void *buf, size_t size, off_t offset) {
 }
 
 ssize_t writev(int fd, const struct iovec *from, int count) {
-        ssize_t (*real)(int, const struct iovec *, int) = next("writev");
+        ssize_t (*real)(int, const struct iovec *, int) = preload_next("writev");
 
         if (of_disk(fd) && now())
                 die();
@@ -120,7 +100,7 @@ ssize_t writev(int fd, const struct iovec *from, int count) {
 }
 
 int fsync(int fd) {
-        int (*real)(int) = next("fsync");
+        int (*real)(int) = preload_next("fsync");
 
         if (of_disk(fd) && now())
                 die();
@@ -128,7 +108,7 @@ int fsync(int fd) {
 }
 
 int fdatasync(int fd) {
-        int (*real)(int) = next("fdatasync");
+        int (*real)(int) = preload_next("fdatasync");
 
         if (of_disk(fd) && now())
                 die();
@@ -136,7 +116,7 @@ int fdatasync(int fd) {
 }
 
 int rename(const char *from, const char *to) {
-        int (*real)(const char *, const char *) = next("rename");
+        int (*real)(const char *, const char *) = preload_next("rename");
 
         if (cut.on && now())
                 die();

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "tests/preload.h"
 
 /* Lets the I/O of a program and of its children fail at one certain point, or from there on, for
  * LD_PRELOAD. A point is a write, a sync, a rename or an opening for writing of what is under a
@@ -45,14 +43,6 @@ static atomic_uint *points;  /* shared with children */
 static char unsynced[4096];  /* the file that a sync failed of … */
 static int unsynced_fd = -1; /* … and by which descriptor; -1: none */
 
-static void *next(const char *name) {
-        void *p = dlsym(RTLD_NEXT, name);
-
-        if (!p)
-                abort();
-        return p;
-}
-
 __attribute__((constructor)) static void begin(void) {
         const char *at = getenv("FAIL_AT"), *kind = getenv("FAIL_KIND"), *on = getenv("FAIL_ON");
 
@@ -75,16 +65,10 @@ __attribute__((constructor)) static void begin(void) {
 }
 
 __attribute__((destructor)) static void end(void) {
-        FILE *file;
-
         if (!f.on || !f.count || getpid() != f.first)
                 return;
         f.on = false;
-        file = fopen(f.count, "we");
-        if (!file)
-                return;
-        (void) fprintf(file, "%u\n", atomic_load(points));
-        (void) fclose(file);
+        preload_put(f.count, atomic_load(points));
 }
 
 static bool under(const char *path) {
@@ -131,14 +115,14 @@ static ssize_t fail_write(int fd, size_t size) {
 }
 
 ssize_t write(int fd, const void *buf, size_t size) {
-        ssize_t (*real)(int, const void *, size_t) = next("write");
+        ssize_t (*real)(int, const void *, size_t) = preload_next("write");
         ssize_t n = fail_write(fd, size);
 
         return n < 0 ? n : real(fd, buf, (size_t) n);
 }
 
 ssize_t pwrite(int fd, const void *buf, size_t size, off_t offset) {
-        ssize_t (*real)(int, const void *, size_t, off_t) = next("pwrite");
+        ssize_t (*real)(int, const void *, size_t, off_t) = preload_next("pwrite");
         ssize_t n = fail_write(fd, size);
 
         return n < 0 ? n : real(fd, buf, (size_t) n, offset);
@@ -167,19 +151,19 @@ static bool fail_sync(int fd) {
 }
 
 int fsync(int fd) {
-        int (*real)(int) = next("fsync");
+        int (*real)(int) = preload_next("fsync");
 
         return fail_sync(fd) ? fail_errno() : real(fd);
 }
 
 int fdatasync(int fd) {
-        int (*real)(int) = next("fdatasync");
+        int (*real)(int) = preload_next("fdatasync");
 
         return fail_sync(fd) ? fail_errno() : real(fd);
 }
 
 int rename(const char *from, const char *to) {
-        int (*real)(const char *, const char *) = next("rename");
+        int (*real)(const char *, const char *) = preload_next("rename");
 
         return fails_wholly() && under(to) && now() ? fail_errno() : real(from, to);
 }
@@ -189,7 +173,7 @@ static bool fail_open(const char *path, int flags) {
 }
 
 int open(const char *path, int flags, ...) {
-        int (*real)(const char *, int, ...) = next("open");
+        int (*real)(const char *, int, ...) = preload_next("open");
         mode_t mode = 0;
         va_list ap;
 
@@ -228,7 +212,7 @@ int __open64_2(const char *path, int flags) {
 }
 
 int mkostemp(char *path, int flags) {
-        int (*real)(char *, int) = next("mkostemp");
+        int (*real)(char *, int) = preload_next("mkostemp");
 
         return fail_open(path, O_CREAT) ? fail_errno() : real(path, flags);
 }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "tests/preload.h"
 
 /* A disk that never answers one certain request, or breaks the process that makes it, for
  * LD_PRELOAD. In the environment:
@@ -19,41 +17,26 @@
 
 static struct {
         bool on, die;
-        dev_t dev;
-        ino_t ino;
+        struct preload_disk disk;
         const char *call;
         unsigned at;
 } hang;
 
 static atomic_uint calls;
 
-static void *next(const char *name) {
-        void *f = dlsym(RTLD_NEXT, name);
-
-        if (!f)
-                abort();
-        return f;
-}
-
 __attribute__((constructor)) static void begin(void) {
         const char *disk = getenv("HANG_DISK"), *at = getenv("HANG_AT"), *how = getenv("HANG_HOW");
-        struct stat st;
 
         hang.call = getenv("HANG_CALL");
-        if (!disk || !at || !how || !hang.call || stat(disk, &st) < 0)
+        if (!disk || !at || !how || !hang.call || !preload_disk(disk, &hang.disk))
                 return;
-        hang.dev = st.st_dev;
-        hang.ino = st.st_ino;
         hang.at = (unsigned) strtoul(at, NULL, 10);
         hang.die = strcmp(how, "die") == 0;
         hang.on = true;
 }
 
 static void perhaps(const char *call, int fd) {
-        struct stat st;
-
-        if (!hang.on || strcmp(call, hang.call) != 0 || fstat(fd, &st) < 0 ||
-            st.st_dev != hang.dev || st.st_ino != hang.ino ||
+        if (!hang.on || strcmp(call, hang.call) != 0 || !preload_is(&hang.disk, fd) ||
             atomic_fetch_add(&calls, 1) + 1 != hang.at)
                 return;
         if (hang.die)
@@ -63,7 +46,7 @@ static void perhaps(const char *call, int fd) {
 }
 
 int fsync(int fd) {
-        int (*real)(int) = next("fsync");
+        int (*real)(int) = preload_next("fsync");
 
         perhaps("fsync", fd);
         return real(fd);
@@ -75,7 +58,7 @@ ssize_t __pread_chk(int fd, void *buf, size_t size, off_t offset, size_t room);
 ssize_t __pread64_chk(int fd, void *buf, size_t size, off_t offset, size_t room);
 
 ssize_t pread(int fd, void *buf, size_t size, off_t offset) {
-        ssize_t (*real)(int, void *, size_t, off_t) = next("pread");
+        ssize_t (*real)(int, void *, size_t, off_t) = preload_next("pread");
 
         perhaps("pread", fd);
         return real(fd, buf, size, offset);

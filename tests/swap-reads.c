@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "tests/preload.h"
 
 /* A disk whose host answers each read as it likes, for LD_PRELOAD. In the environment:
  *
@@ -32,32 +29,20 @@ static struct shared {
 
 static struct {
         bool on;
-        dev_t dev;
-        ino_t ino;
+        struct preload_disk disk;
         int evil;
         const char *how, *count;
         unsigned n;
 } swap = { .evil = -1 };
 
-static void *next(const char *name) {
-        void *f = dlsym(RTLD_NEXT, name);
-
-        if (!f)
-                abort();
-        return f;
-}
-
 __attribute__((constructor)) static void begin(void) {
         const char *disk = getenv("SWAP_DISK"), *evil = getenv("SWAP_EVIL");
         const char *colon;
-        struct stat st;
 
         swap.how = getenv("SWAP_HOW");
         swap.count = getenv("SWAP_COUNT");
-        if (!disk || !evil || !swap.how || stat(disk, &st) < 0)
+        if (!disk || !evil || !swap.how || !preload_disk(disk, &swap.disk))
                 return;
-        swap.dev = st.st_dev;
-        swap.ino = st.st_ino;
         swap.evil = open(evil, O_RDONLY | O_CLOEXEC);
         shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                       0);
@@ -69,15 +54,8 @@ __attribute__((constructor)) static void begin(void) {
 }
 
 __attribute__((destructor)) static void end(void) {
-        FILE *f;
-
-        if (!swap.on || !swap.count)
-                return;
-        f = fopen(swap.count, "we");
-        if (!f)
-                return;
-        (void) fprintf(f, "%u\n", atomic_load(&shared->reads));
-        (void) fclose(f);
+        if (swap.on && swap.count)
+                preload_put(swap.count, atomic_load(&shared->reads));
 }
 
 static bool seen(off_t offset) {
@@ -115,14 +93,12 @@ static bool evil_now(off_t offset) {
 }
 
 static bool of_disk(int fd) {
-        struct stat st;
-
-        return swap.on && fstat(fd, &st) == 0 && st.st_dev == swap.dev && st.st_ino == swap.ino;
+        return swap.on && preload_is(&swap.disk, fd);
 }
 
 /* What was read is replaced where it stands. */
 static void answer(off_t offset, const struct iovec *to, int count, ssize_t size) {
-        ssize_t (*real)(int, void *, size_t, off_t) = next("pread");
+        ssize_t (*real)(int, void *, size_t, off_t) = preload_next("pread");
 
         if (size <= 0 || !evil_now(offset))
                 return;
@@ -144,7 +120,7 @@ ssize_t __read_chk(int fd, void *buf, size_t size, size_t room);
 ssize_t preadv64(int fd, const struct iovec *to, int count, off_t offset);
 
 ssize_t pread(int fd, void *buf, size_t size, off_t offset) {
-        ssize_t (*real)(int, void *, size_t, off_t) = next("pread");
+        ssize_t (*real)(int, void *, size_t, off_t) = preload_next("pread");
         ssize_t r = real(fd, buf, size, offset);
 
         if (of_disk(fd))
@@ -165,7 +141,7 @@ ssize_t __pread64_chk(int fd, void *buf, size_t size, off_t offset, size_t room)
 }
 
 ssize_t read(int fd, void *buf, size_t size) {
-        ssize_t (*real)(int, void *, size_t) = next("read");
+        ssize_t (*real)(int, void *, size_t) = preload_next("read");
         bool ours = of_disk(fd);
         off_t offset = ours ? lseek(fd, 0, SEEK_CUR) : 0;
         ssize_t r = real(fd, buf, size);
@@ -180,7 +156,7 @@ ssize_t __read_chk(int fd, void *buf, size_t size, size_t room) {
 }
 
 ssize_t readv(int fd, const struct iovec *to, int count) {
-        ssize_t (*real)(int, const struct iovec *, int) = next("readv");
+        ssize_t (*real)(int, const struct iovec *, int) = preload_next("readv");
         bool ours = of_disk(fd);
         off_t offset = ours ? lseek(fd, 0, SEEK_CUR) : 0;
         ssize_t r = real(fd, to, count);
@@ -191,7 +167,7 @@ ssize_t readv(int fd, const struct iovec *to, int count) {
 }
 
 ssize_t preadv(int fd, const struct iovec *to, int count, off_t offset) {
-        ssize_t (*real)(int, const struct iovec *, int, off_t) = next("preadv");
+        ssize_t (*real)(int, const struct iovec *, int, off_t) = preload_next("preadv");
         ssize_t r = real(fd, to, count, offset);
 
         if (of_disk(fd))

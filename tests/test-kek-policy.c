@@ -8,6 +8,7 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
+#include "agent/op.h"
 #include "base/crypto.h"
 #include "base/p256.h"
 #include "keys/kek.h"
@@ -306,6 +307,11 @@ static void test_many_alternatives(void **state) {
         const struct policy policy = { .kind = POLICY_PREDICTED, .pcr_mask = LITERAL | SIGNED };
         struct pcrs states[STEP_OR_MAX] = { 0 };
         struct kek_request q = { .name = "a", .version = 1, .policy = &policy, .states = states };
+        struct context c = CONTEXT_INIT;
+        struct named_policy p = { .name = "many", .policy = policy };
+        struct op_kek k = { .name = "a", .policy = &p, .states = states };
+        struct refusal said = { 0 };
+        struct error err = { 0 };
         struct kek_refusal why;
         struct kek kek;
 
@@ -333,8 +339,12 @@ static void test_many_alternatives(void **state) {
                 states[(n - 2) / 2] = now(s, PCR_SHA256, policy.pcr_mask);
                 states[(n - 2) / 2].value[11][1] ^= (uint8_t) (i + 1);
         }
-        q.states_count = STEP_OR_MAX;
-        assert_int_equal(create(s, &q, &kek, &why), -ENOSPC);
+        q.states_count = k.states_count = STEP_OR_MAX;
+        assert_int_equal(create(s, &q, &kek, &why), KEK_FULL);
+        (void) snprintf(c.tcti, sizeof(c.tcti), "%s", s->tcti);
+        assert_int_equal(op_kek_make(&c, &k, 1, &said, &err), OUTCOME_REFUSED);
+        assert_string_equal(refusal_id(said.kind), "too-many-states");
+        context_done(&c);
 }
 
 /* --- counter --- */

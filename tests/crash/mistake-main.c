@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/archive.h"
 #include "agent/kek-policy.h"
 #include "agent/op.h"
 #include "agent/rotate-slot.h"
@@ -14,6 +15,7 @@
 struct rotation {
         struct context c;
         struct kek_record *record;
+        struct named_policy policy;
         struct op_kek kek;
         struct secret *old_key;
         struct state state;
@@ -24,7 +26,6 @@ struct rotation {
 };
 
 static int begin(struct rotation *r) {
-        struct named_policy policy;
         int e;
 
         if ((e = context_lock(&r->c, &r->err)) < 0 ||
@@ -33,10 +34,11 @@ static int begin(struct rotation *r) {
             (e = workers_new(r->state.count, sizeof(struct rotate_slot_job), r->c.lock_fd,
                              &r->workers, &r->err)) < 0 ||
             (e = context_kek(&r->c, "it", &r->record->current, &r->old_key, &r->why, &r->err)) ||
-            (e = kek_policy_next(&r->c, r->record, &r->record->current, &policy, &r->why, &r->err)))
+            (e = kek_policy_next(&r->c, r->record, &r->record->current, &r->policy, &r->why,
+                                 &r->err)))
                 return e;
         r->kek = (struct op_kek){ .name = "default",
-                                  .policy = &policy,
+                                  .policy = &r->policy,
                                   .before = &r->record->current,
                                   .before_key = r->old_key,
                                   .le_seen = kek_counter(&r->record->current)->nv.le };
@@ -45,14 +47,12 @@ static int begin(struct rotation *r) {
         return e;
 }
 
-static int store(struct rotation *r) {
-        char folder[300];
+static int stage(struct rotation *r) {
+        const struct archive_staging what = { .new = { &r->kek.kek, r->kek.key },
+                                              .policy = r->policy.name,
+                                              .slot = true };
 
-        r->record->has_staged = true;
-        r->record->staged = r->kek.kek;
-        time_text(r->record->staged_created);
-        context_store(&r->c, folder);
-        return store_write(folder, r->record, &r->err);
+        return archive_stage(&r->c, r->record, &what, &r->why, &r->err);
 }
 
 static int on_disks(struct rotation *r, worker_fn fn) {
@@ -89,7 +89,7 @@ static int on_disks(struct rotation *r, worker_fn fn) {
 static int rotate(struct rotation *r, worker_fn mistake) {
         int e;
 
-        if ((e = begin(r)) != OUTCOME_DONE || (e = store(r)) < 0)
+        if ((e = begin(r)) != OUTCOME_DONE || (e = stage(r)) != OUTCOME_DONE)
                 return e;
         r->job = calloc(r->state.count, sizeof(*r->job));
         return r->job ? on_disks(r, mistake) : error_nomem(&r->err);

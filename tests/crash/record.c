@@ -2,16 +2,14 @@
 #define _GNU_SOURCE
 #include "tests/crash/record.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "tests/preload.h"
 
 /* Puts down what a program does to its disks, state files and the TPM's counter: for LD_PRELOAD, or
  * linked in. In the environment:
@@ -27,33 +25,19 @@
 static struct {
         int log; /* -1: off */
         unsigned disks;
-        struct {
-                dev_t dev;
-                ino_t ino;
-        } disk[CRASH_DISKS_MAX];
+        struct preload_disk disk[CRASH_DISKS_MAX];
 } to = { .log = -1 };
 
-static void *next(const char *name) {
-        void *f = dlsym(RTLD_NEXT, name);
-
-        if (!f)
-                abort();
-        return f;
-}
-
-static bool add_disk(const struct stat *st) {
-        if (to.disks == CRASH_DISKS_MAX)
-                return false;
-        to.disk[to.disks].dev = st->st_dev;
-        to.disk[to.disks++].ino = st->st_ino;
-        return true;
+static bool add_disk(const char *path) {
+        return to.disks < CRASH_DISKS_MAX && preload_disk(path, &to.disk[to.disks++]);
 }
 
 bool record_begin(int log, int disk) {
-        struct stat st;
+        char path[32];
 
         to.disks = 0;
-        if (fstat(disk, &st) < 0 || !add_disk(&st))
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", disk);
+        if (!add_disk(path))
                 return false;
         to.log = log;
         return true;
@@ -66,14 +50,13 @@ void record_end(void) {
 __attribute__((constructor)) static void begin(void) {
         const char *log = getenv("CRASH_LOG"), *disks = getenv("CRASH_DISKS");
         char list[PATH_MAX], *save = NULL;
-        struct stat st;
         int fd;
 
         if (!log || !disks)
                 return;
         (void) snprintf(list, sizeof(list), "%s", disks);
         for (char *p = strtok_r(list, ":", &save); p; p = strtok_r(NULL, ":", &save))
-                if (stat(p, &st) < 0 || !add_disk(&st))
+                if (!add_disk(p))
                         abort();
         fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         if (fd < 0 || dup3(fd, LOG_FD, O_CLOEXEC) < 0)
@@ -92,7 +75,7 @@ static void turn(short how) {
 
 static void put(enum crash_event event, unsigned disk, off_t offset, const void *data,
                 size_t size) {
-        ssize_t (*real)(int, const struct iovec *, int) = next("writev");
+        ssize_t (*real)(int, const struct iovec *, int) = preload_next("writev");
         struct crash_record r = { event, disk, (uint64_t) offset, size };
         struct iovec from[] = { { &r, sizeof(r) }, { (void *) (uintptr_t) data, size } };
 
@@ -102,12 +85,10 @@ static void put(enum crash_event event, unsigned disk, off_t offset, const void 
 
 /* Which disk, or -1. */
 static int disk_of(int fd) {
-        struct stat st;
-
-        if (to.log < 0 || fd == to.log || fstat(fd, &st) < 0)
+        if (to.log < 0 || fd == to.log)
                 return -1;
         for (unsigned i = 0; i < to.disks; i++)
-                if (st.st_dev == to.disk[i].dev && st.st_ino == to.disk[i].ino)
+                if (preload_is(&to.disk[i], fd))
                         return (int) i;
         return -1;
 }
@@ -125,7 +106,7 @@ static void look_at_command(const void *buf, size_t size) {
 }
 
 ssize_t write(int fd, const void *buf, size_t size) {
-        ssize_t (*real)(int, const void *, size_t) = next("write");
+        ssize_t (*real)(int, const void *, size_t) = preload_next("write");
         int disk = disk_of(fd);
         off_t at;
         ssize_t n;
@@ -144,14 +125,14 @@ ssize_t write(int fd, const void *buf, size_t size) {
 }
 
 ssize_t send(int fd, const void *buf, size_t size, int flags) {
-        ssize_t (*real)(int, const void *, size_t, int) = next("send");
+        ssize_t (*real)(int, const void *, size_t, int) = preload_next("send");
 
         look_at_command(buf, size);
         return real(fd, buf, size, flags);
 }
 
 ssize_t pwrite(int fd, const void *buf, size_t size, off_t offset) {
-        ssize_t (*real)(int, const void *, size_t, off_t) = next("pwrite");
+        ssize_t (*real)(int, const void *, size_t, off_t) = preload_next("pwrite");
         int disk = disk_of(fd);
         ssize_t n;
 
@@ -173,7 +154,7 @@ ssize_t pwrite64(int fd, const void *buf, size_t size, off_t offset) {
 
 /* Nothing of ours or of libcryptsetup's writes to a disk this way: it would be missed. */
 ssize_t writev(int fd, const struct iovec *from, int count) {
-        ssize_t (*real)(int, const struct iovec *, int) = next("writev");
+        ssize_t (*real)(int, const struct iovec *, int) = preload_next("writev");
 
         if (disk_of(fd) >= 0)
                 abort();
@@ -181,7 +162,7 @@ ssize_t writev(int fd, const struct iovec *from, int count) {
 }
 
 static int flush(int fd, const char *name) {
-        int (*real)(int) = next(name);
+        int (*real)(int) = preload_next(name);
         int disk = disk_of(fd), r;
 
         if (disk < 0)
@@ -217,7 +198,7 @@ static void put_file(const char *path) {
 }
 
 int rename(const char *from, const char *into) {
-        int (*real)(const char *, const char *) = next("rename");
+        int (*real)(const char *, const char *) = preload_next("rename");
         int r;
 
         if (to.log < 0)
