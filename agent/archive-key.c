@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/archive.h"
+#include "agent/others.h"
 
 /* One look for the key of a retired version. */
 struct search {
@@ -28,6 +29,8 @@ static int open_by(struct search *s, const struct kek_record *record, size_t ind
         struct archive_key wrapping = { by, NULL };
         int r = context_kek_by_tpm(s->c, s->subject, by, &wrapping.key, s->why, s->err);
 
+        if (r == OUTCOME_REFUSED)
+                r = others_key(s->c, s->subject, by, &wrapping.key, s->why, s->err);
         if (r != OUTCOME_DONE)
                 return r;
         r = archive_check(record, &wrapping, s->err);

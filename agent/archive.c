@@ -12,8 +12,11 @@
 
 #include "agent/audit.h"
 #include "agent/mirror.h"
+#include "agent/others.h"
 #include "agent/state.h"
 #include "base/file.h"
+#include "keys/others.h"
+#include "keys/wraps.h"
 
 static struct archive_key opened(const struct context *c, unsigned i) {
         return (struct archive_key){ &c->opened[i].kek, c->opened[i].key };
@@ -178,6 +181,26 @@ static int write_both(struct context *c, struct kek_record *record, char **ret_t
 }
 
 /* What was written, and read back as that: the version opens every entry that it wraps. */
+static int open_others(const struct kek_record *record, const struct archive_key *by,
+                       struct error *err) {
+        for (size_t i = 0; i < record->others_count; i++) {
+                _cleanup_(secret_freep) struct secret *key = NULL;
+                const struct other_kek *o = &record->other[i];
+                int r;
+
+                if (!wraps_by(o->wrap, o->wraps, by->kek->version))
+                        continue;
+                r = others_open(record, i, by, &key, err);
+                if (r < 0)
+                        return r;
+                if (r != ARCHIVE_GOOD)
+                        return error_set(err, -EIO,
+                                         "KEK %s: v%u doesn't open KEK %s v%u as written",
+                                         record->name, by->kek->version, o->name, o->version);
+        }
+        return 0;
+}
+
 static int open_all(const char *text, const char *name, const struct archive_key *by,
                     struct error *err) {
         _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
@@ -203,17 +226,25 @@ static int open_all(const char *text, const char *name, const struct archive_key
                         return error_set(err, -EIO, "KEK %s: v%u doesn't open v%u as written", name,
                                          by->kek->version, record->retired[i].version);
         }
-        return 0;
+        return open_others(record, by, err);
 }
 
-static int write_proven(struct context *c, struct kek_record *record, const struct archive_key *by,
-                        struct error *err) {
+int archive_write(struct context *c, struct kek_record *record, const struct archive_key *by,
+                  struct error *err) {
         _cleanup_(freep) char *text = NULL;
         int r = write_both(c, record, &text, err);
 
         if (r == 0)
                 r = open_all(text, record->name, by, err);
         return r < 0 ? r : OUTCOME_DONE;
+}
+
+/* As far as it's the record of another KEK than the OS disk's. */
+static int write_other(struct context *c, struct kek_record *record, const struct archive_key *by,
+                       struct error *err) {
+        int r = by ? archive_write(c, record, by, err) : write_both(c, record, NULL, err);
+
+        return r < 0 ? r : others_refresh_one(c, record, err);
 }
 
 /* --- what changes a record --- */
@@ -248,12 +279,14 @@ int archive_begin(struct context *c, struct kek_record *record, const struct arc
                         r = error_set(err, -ENOSPC, "the archive of KEK %s is full", record->name);
                 if (r < 0)
                         return r;
+                record->others_count = 0; /* what opened them is gone */
         }
         record->has_current = true;
         record->current = *first->kek;
         record->has_staged = false;
         (void) snprintf(record->current_created, TIME_TEXT, "%s", when);
-        return write_both(c, record, NULL, err);
+        r = write_both(c, record, NULL, err);
+        return r < 0 ? r : others_refresh(c, record, err);
 }
 
 /* A number and a value of the counter that no later version may have, too. */
@@ -267,11 +300,38 @@ static void give_up_staged(struct kek_record *record) {
         record->has_staged = record->staged_slot = false;
 }
 
+/* What there is of other KEKs is wrapped by @new, too, as far as the current version opens: before
+ * a boot has @new alone. A wrap of that number may be by another object, which a cut left. */
+static int rewrap_others(struct context *c, struct kek_record *record,
+                         const struct archive_key *new, struct error *err) {
+        struct archive_key old = { &record->current, NULL };
+        struct refusal ignored = { 0 };
+        bool behind = false;
+        int r;
+
+        for (size_t i = 0; i < record->others_count && !behind; i++) {
+                _cleanup_(secret_freep) struct secret *key = NULL;
+
+                r = others_open(record, i, new, &key, err);
+                if (r < 0)
+                        return r;
+                behind = r != ARCHIVE_GOOD;
+        }
+        if (!behind || !record->has_current)
+                return 0;
+        r = context_kek_own(c, record->name, old.kek, &old.key, &ignored, err);
+        if (r == OUTCOME_DONE)
+                r = others_rewrap(record, &old, new, err);
+        return r < 0 ? r : 0;
+}
+
 int archive_stage(struct context *c, struct kek_record *record, const struct archive_staging *what,
                   struct refusal *why, struct error *err) {
         int r = archive_vouch(c, record, why, err);
 
         if (r != OUTCOME_DONE)
+                return r;
+        if ((r = rewrap_others(c, record, &what->new, err)) < 0)
                 return r;
         give_up_staged(record);
         record->has_staged = true;
@@ -279,7 +339,7 @@ int archive_stage(struct context *c, struct kek_record *record, const struct arc
         record->staged = *what->new.kek;
         time_text(record->staged_created);
         (void) snprintf(record->policy, sizeof(record->policy), "%s", what->policy);
-        return write_both(c, record, NULL, err);
+        return write_other(c, record, record->others_count > 0 ? &what->new : NULL, err);
 }
 
 /* What was to be retired stays the current one. */
@@ -303,7 +363,7 @@ int archive_unstage(struct context *c, struct kek_record *record, struct refusal
                 archive_keep_only(record, record->current.version);
                 r = drop_current(record, err);
         }
-        return r < 0 ? r : write_both(c, record, NULL, err);
+        return r < 0 ? r : write_other(c, record, NULL, err);
 }
 
 /* Puts both versions where the record has them: what wraps an entry must be in the record. */
@@ -353,7 +413,7 @@ int archive_retire(struct context *c, struct kek_record *record, const struct ar
         if (r == ARCHIVE_FULL)
                 return error_set(err, -ENOSPC, "the archive of KEK %s is full: %d retired versions",
                                  record->name, RETIRED_MAX);
-        return r < 0 ? r : write_proven(c, record, new, err);
+        return r < 0 ? r : write_other(c, record, new, err);
 }
 
 /* What disks were last seen with: one that is away opens by the archive when it's back. */
@@ -383,6 +443,8 @@ int archive_settle(struct context *c, struct kek_record *record, const struct ar
         if (r != OUTCOME_DONE)
                 return r;
         if (!record->has_current || !kek_equal(&record->current, new->kek)) {
+                if ((r = rewrap_others(c, record, new, err)) < 0)
+                        return r;
                 if (record->has_staged && kek_equal(&record->staged, new->kek))
                         (void) snprintf(record->current_created, TIME_TEXT, "%s",
                                         record->staged_created);
@@ -395,7 +457,9 @@ int archive_settle(struct context *c, struct kek_record *record, const struct ar
                 record->has_staged = record->staged_slot = false;
         archive_keep_only(record, new->kek->version);
         r = prune(c, record, err);
-        return r < 0 ? r : write_proven(c, record, new, err);
+        if (r == 0)
+                r = archive_write(c, record, new, err);
+        return r < 0 ? r : others_refresh(c, record, err);
 }
 
 int archive_forget(struct context *c, struct kek_record *record,

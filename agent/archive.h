@@ -67,6 +67,11 @@ int archive_forget(struct context *c, struct kek_record *record,
                    const struct archive_versions *versions, size_t *ret, struct refusal *why,
                    struct error *err) _warn_unused_;
 
+/* What agent/others.h changed in a record that was vouched for: signed, written to file and mirror,
+ * read back; @by, which is its current version, opens all that it wraps. */
+int archive_write(struct context *c, struct kek_record *record, const struct archive_key *by,
+                  struct error *err) _warn_unused_;
+
 /* Whether a key that the TPM gave vouches for @record; opens the current or the staged version for
  * that where it must. A newer record of the mirror, proven, takes its place. */
 int archive_vouch(struct context *c, struct kek_record *record, struct refusal *why,

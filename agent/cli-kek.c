@@ -25,6 +25,26 @@ bool cli_add_counter(struct json *k, const struct op_counter *c) {
                json_add_uint(o, "limit", c->le) && json_add(k, "counter", TAKE(o));
 }
 
+/* Of another KEK than the OS disk's, where there's that. */
+static bool is_other(enum others_state state) {
+        return state != OTHERS_NO_OS && state != OTHERS_IS_OS;
+}
+
+static void say_others(const struct cli *cli, const struct op_status *s) {
+        for (size_t i = 0; i < s->keks; i++) {
+                if (s->others[i] == OTHERS_MISSING)
+                        cli_say(cli,
+                                "  ! KEK %s: its v%u isn't in the record of the OS disk's KEK %s, "
+                                "which opens the others",
+                                s->kek[i].name, s->kek[i].current.version, s->os_kek);
+                if (s->others[i] == OTHERS_FACTOR)
+                        cli_say(cli,
+                                "  KEK %s has a second factor, so the OS disk's KEK %s doesn't "
+                                "open it",
+                                s->kek[i].name, s->os_kek);
+        }
+}
+
 static struct json *list_json(const struct op_status *s) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *keks = json_new_array();
 
@@ -35,7 +55,9 @@ static struct json *list_json(const struct op_status *s) {
                         continue;
                 k = cli_kek_json(&s->kek[i], &s->due[i]);
                 if (!json_append(keks, k) || !cli_add_counter(k, &s->counter[i]) ||
-                    !json_add_uint(k, "disks", disks_of(s, s->kek[i].name)))
+                    !json_add_uint(k, "disks", disks_of(s, s->kek[i].name)) ||
+                    (is_other(s->others[i]) &&
+                     !json_add_bool(k, "with_os_kek", s->others[i] == OTHERS_THERE)))
                         return NULL;
         }
         return json_add(o, "kek", TAKE(keks)) ? TAKE(o) : NULL;
@@ -97,8 +119,10 @@ static int list(struct cli *cli) {
                 return cli_print_json(list_json(&s));
         if (s.keks == 0)
                 cli_say(cli, "  no KEK yet: diskseal format and diskseal adopt make the first");
-        else if (!cli->quiet)
+        else if (!cli->quiet) {
                 list_table(cli, &s);
+                say_others(cli, &s);
+        }
         return EXIT_DONE;
 }
 

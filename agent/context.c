@@ -10,6 +10,7 @@
 #include "agent/handover.h"
 #include "agent/kek-policy.h"
 #include "agent/mirror.h"
+#include "agent/others.h"
 #include "base/file.h"
 
 void context_done(struct context *c) {
@@ -171,8 +172,8 @@ static bool is_final(const struct refusal *why) {
         }
 }
 
-int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
-                struct refusal *why, struct error *err) {
+int context_kek_own(struct context *c, const char *subject, const struct kek *kek,
+                    struct secret **ret, struct refusal *why, struct error *err) {
         struct refusal archived = { 0 };
         int r;
 
@@ -192,6 +193,13 @@ int context_kek(struct context *c, const char *subject, const struct kek *kek, s
                         refusal_detail(why, "%s", archived.detail[i]);
         }
         return r;
+}
+
+int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
+                struct refusal *why, struct error *err) {
+        int r = context_kek_own(c, subject, kek, ret, why, err);
+
+        return r == OUTCOME_REFUSED ? others_key(c, subject, kek, ret, why, err) : r;
 }
 
 /* What the dictionary attack protection of the TPM still allows. */

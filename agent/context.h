@@ -40,7 +40,8 @@ struct context {
         uint64_t rotate_every;  /* of a KEK's current version, seconds; UINT64_MAX: never by age */
         uint64_t rotate_delay;  /* at most so many seconds later */
         bool dry_run;
-        bool tpm_only; /* what an earlier boot phase handed over isn't taken */
+        bool tpm_only;   /* what an earlier boot phase handed over isn't taken */
+        bool unattended; /* nobody is asked for a PIN: what wants one is refused */
         const struct named_policy
                 *policy;                 /* that the user says a KEK has; NULL: as it's recorded */
         const char *pin_file;            /* where a PIN is; NULL: ask, where there's a terminal */
@@ -79,12 +80,17 @@ int context_tpm(struct context *c, struct error *err) _warn_unused_;
 void context_release_tpm(struct context *c);
 
 /* The KEK, from this run's memory, from what the boot handed over, from the TPM, or, where it was
- * retired, from the archive or its mirror. Borrowed. @subject is for the refusal. Return:
- * OUTCOME_DONE, OUTCOME_REFUSED; or a fault. */
+ * retired, from the archive or its mirror; where the latch is shut, from the record of the OS
+ * disk's KEK. Borrowed. @subject is for the refusal. Return: OUTCOME_DONE, OUTCOME_REFUSED; or a
+ * fault. */
 int context_kek(struct context *c, const char *subject, const struct kek *kek, struct secret **ret,
                 struct refusal *why, struct error *err) _warn_unused_;
 
-/* The same without archive. */
+/* The same without that record. */
+int context_kek_own(struct context *c, const char *subject, const struct kek *kek,
+                    struct secret **ret, struct refusal *why, struct error *err) _warn_unused_;
+
+/* The same without archive, too. */
 int context_kek_by_tpm(struct context *c, const char *subject, const struct kek *kek,
                        struct secret **ret, struct refusal *why, struct error *err) _warn_unused_;
 

@@ -279,6 +279,11 @@ int kek_policy_factor(struct context *c, const char *subject, const struct kek *
 
         if (kek->factor.kind == FACTOR_NONE)
                 return OUTCOME_DONE;
+        if (c->unattended && kek->factor.kind == FACTOR_PIN)
+                return refusal_set(why, REFUSAL_SECOND_FACTOR,
+                                   "%s stays locked: KEK %s v%u wants a PIN, which nobody is "
+                                   "asked for now",
+                                   subject, kek->name, kek->version);
         if (kek->factor.kind == FACTOR_KEY)
                 r = paths_of(c, kek, &p, err);
         if (r < 0)

@@ -10,6 +10,7 @@
 #include "agent/archive.h"
 #include "agent/audit.h"
 #include "agent/mirror.h"
+#include "agent/others.h"
 #include "base/cms.h"
 #include "base/crypto.h"
 #include "base/hex.h"
@@ -220,7 +221,9 @@ static int forget_logged(struct context *c, struct kek_record *record, const str
         r = audit(c, &e, err);
         if (r < 0)
                 return r;
-        r = archive_forget(c, record, &versions, &dropped, why, err);
+        r = others_forget(c, record, &versions, why, err);
+        if (r == OUTCOME_DONE)
+                r = archive_forget(c, record, &versions, &dropped, why, err);
         return audit_result(c, e, r, err);
 }
 
@@ -536,6 +539,12 @@ static int look_at_record(struct context *c, const struct op_status *s, size_t i
                 return 0;
         }
         look_at_age(c, s, record, &s->counter[index], ret);
+        if (s->others[index] == OTHERS_MISSING)
+                found(ret, record->name, OP_WARN,
+                      "The next rotate puts it there, where the TPM gives both.",
+                      "its v%u isn't in the record of the OS disk's KEK %s: once the latch is "
+                      "shut, what was handed over doesn't open its disks",
+                      record->current.version, s->os_kek);
         return prove ? prove_one(c, record, ret, err) : 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "agent/audit.h"
 #include "agent/enroll.h"
+#include "agent/others.h"
 #include "base/crypto.h"
 
 #define VOLUME_KEY_SIZE 64
@@ -64,7 +65,7 @@ int enroll_record(struct enroll *w, const struct luks *l) {
             (r = state_put(&w->state, d, w->err)) < 0 ||
             (r = state_write(w->c->state_dir, &w->state, w->err)) < 0)
                 return error_prefix(w->err, "the disk is enrolled and opens, but isn't recorded");
-        return OUTCOME_DONE;
+        return others_refresh_all(w->c, w->err);
 }
 
 struct audit_event enroll_event(const struct enroll *w, const char *verb) {

@@ -9,6 +9,7 @@
 #include "agent/change.h"
 #include "agent/kek-policy.h"
 #include "agent/op.h"
+#include "agent/others.h"
 
 struct work {
         struct change w;
@@ -130,7 +131,7 @@ static int record(struct work *k) {
             (r = state_put(&s, &d, k->w.err)) < 0 ||
             (r = state_write(k->w.c->state_dir, &s, k->w.err)) < 0)
                 return error_prefix(k->w.err, "the disk is enrolled and opens, but isn't recorded");
-        return OUTCOME_DONE;
+        return others_refresh_all(k->w.c, k->w.err);
 }
 
 static int write_all(struct work *k) {

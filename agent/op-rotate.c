@@ -9,6 +9,7 @@
 #include "agent/audit.h"
 #include "agent/due.h"
 #include "agent/kek-policy.h"
+#include "agent/others.h"
 #include "agent/rotate-run.h"
 
 static void rotation_done(struct rotation *r) {
@@ -225,7 +226,9 @@ static int open_target(struct rotation *r) {
                 replace_target(r);
                 return OUTCOME_DONE;
         }
-        e = context_kek(r->c, r->ret->kek, &r->target, &r->target_key, &why, r->err);
+        /* A proof that the TPM gives it back isn't one that the OS disk's KEK opens it. */
+        e = (r->is_current ? context_kek : context_kek_own)(r->c, r->ret->kek, &r->target,
+                                                            &r->target_key, &why, r->err);
         if (e != OUTCOME_REFUSED)
                 return e;
         if (why.kind == REFUSAL_LATCHED && !makes_new(r->args->mode)) {
@@ -241,13 +244,26 @@ static int open_target(struct rotation *r) {
         return OUTCOME_REFUSED;
 }
 
+/* What the OS disk's KEK opens, it goes on opening: else both versions stay on the disks. */
+static int check_others(struct rotation *r) {
+        bool retires =
+                r->args->mode == ROTATE_ALL || (r->args->mode == ROTATE_FINISH && r->has_target);
+        int e = retires && !r->held ? others_ready(r->c, r->ret->kek, r->err) : 1;
+
+        if (e == 0)
+                hold(r, "the OS disk's KEK isn't at hand, which has to open the new version, too");
+        return e < 0 ? e : OUTCOME_DONE;
+}
+
 static int prepare(struct rotation *r, enum rotation_state *ret_state) {
         bool needs_old = r->args->mode == ROTATE_ABORT;
         int e = open_target(r);
 
+        if (e == OUTCOME_DONE)
+                e = check_others(r);
         if (e != OUTCOME_DONE)
                 return e;
-        if (!r->held) {
+        if (!r->held || r->target_key || makes_new(r->args->mode)) {
                 e = open_all_live(r, needs_old || r->anew);
                 if (e != OUTCOME_DONE)
                         return e;
@@ -484,7 +500,7 @@ static int rotate(struct rotation *r) {
         if (state != ROTATION_IDLE)
                 context_release_tpm(r->c);
         /* What waits for the next boot can't even be written to one more disk. */
-        if (r->held && !r->target_key) {
+        if (r->held && r->has_target && !r->anew && !r->target_key) {
                 end(r, state, ROTATION_END);
                 return OUTCOME_DONE;
         }

@@ -13,6 +13,7 @@
 void op_status_done(struct op_status *s) {
         free(s->kek);
         free(s->due);
+        free(s->others);
         free(s->counter);
         free(s->disk);
         *s = (struct op_status){ 0 };
@@ -153,7 +154,7 @@ static void find_due(const struct context *c, const struct kek_record *record, s
                 *ret = (struct due){ .state = DUE_CLOCK, .at = UINT64_MAX };
 }
 
-static int read_keks(const struct context *c, struct op_status *ret, struct error *err) {
+static int read_keks(struct context *c, struct op_status *ret, struct error *err) {
         char folder[300], **names = NULL;
         size_t count = 0;
         int r;
@@ -164,7 +165,8 @@ static int read_keks(const struct context *c, struct op_status *ret, struct erro
                 return r;
         ret->kek = calloc(count + 1, sizeof(*ret->kek));
         ret->due = calloc(count + 1, sizeof(*ret->due));
-        if (!ret->kek || !ret->due)
+        ret->others = calloc(count + 1, sizeof(*ret->others));
+        if (!ret->kek || !ret->due || !ret->others)
                 r = error_nomem(err);
         for (size_t i = 0; r == 0 && i < count; i++) {
                 struct kek_record *k = &ret->kek[ret->keks];
@@ -174,8 +176,10 @@ static int read_keks(const struct context *c, struct op_status *ret, struct erro
                         (void) snprintf(k->name, sizeof(k->name), "%s", names[i]);
                         *err = (struct error){ 0 };
                         r = 0;
-                } else if (r == 0 && k->has_current)
+                } else if (r == 0 && k->has_current) {
                         find_due(c, k, &ret->due[ret->keks]);
+                        r = others_look(c, k, &ret->others[ret->keks], ret->os_kek, err);
+                }
                 ret->keks += r == 0;
         }
         store_names_free(names, count);

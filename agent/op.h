@@ -9,6 +9,7 @@
 #include "agent/context.h"
 #include "agent/due.h"
 #include "agent/named-policy.h"
+#include "agent/others.h"
 #include "agent/refusal.h"
 #include "agent/rotation.h"
 #include "agent/slots.h"
@@ -351,6 +352,8 @@ struct op_status {
         struct kek_record *kek;
         struct op_counter *counter; /* of each KEK; NULL where nobody asked the TPM */
         struct due *due;            /* of each KEK that has a current version */
+        enum others_state *others;  /* the same: how it stands to the OS disk's, os_kek */
+        char os_kek[NAME_MAX_SIZE]; /* empty where there's none */
         size_t disks;
         struct op_status_disk *disk;
 };

@@ -3,6 +3,7 @@
 
 #include "fuzz/fuzz.h"
 #include "keys/archive.h"
+#include "keys/others.h"
 
 /* The record of a KEK with its archive, as the host can write it to the mirror: what's read is what
  * is written again; nothing that nobody signed is vouched for; nothing that nobody wrapped opens;
@@ -38,6 +39,15 @@ static void is_sound(const struct kek_record *r) {
                 for (unsigned w = 0; w < e->wraps; w++)
                         MUST(e->wrap[w].box.size == BOX_SIZE);
         }
+        MUST(r->others_count <= OTHERS_MAX);
+        for (size_t i = 0; i < r->others_count; i++) {
+                const struct other_kek *o = &r->other[i];
+
+                MUST(name_valid(o->name) && strcmp(o->name, r->name) != 0);
+                MUST(o->version > 0 && o->version <= KEK_VERSION_MAX && o->wraps <= RETIRED_WRAPS);
+                for (unsigned w = 0; w < o->wraps; w++)
+                        MUST(o->wrap[w].box.size == BOX_SIZE);
+        }
 }
 
 /* With what it came from, and without. */
@@ -58,6 +68,7 @@ static void comes_back(const struct kek_record *r, const char *text, size_t size
         MUST(archive_covered(a, &covered, &err) == 0 && archive_covered(b, &again, &err) == 0);
         MUST(strcmp(covered, again) == 0);
         MUST(a->retired_count == r->retired_count && a->macs == r->macs);
+        MUST(a->others_count == r->others_count && b->others_count == r->others_count);
 }
 
 static void nobody_vouches(const struct kek_record *r, const struct archive_key *by) {
@@ -70,6 +81,43 @@ static void nobody_vouches(const struct kek_record *r, const struct archive_key 
                 MUST(archive_open(r, i, by, &key, &err) == ARCHIVE_NOT_HERE);
                 MUST(!key);
         }
+        for (size_t i = 0; i < r->others_count; i++) {
+                struct secret *key = NULL;
+
+                MUST(others_open(r, i, by, &key, &err) == ARCHIVE_NOT_HERE);
+                MUST(!key);
+        }
+}
+
+/* Another KEK comes in, is wrapped anew, and goes. */
+static void takes_other(struct kek_record *r, const struct archive_key *old,
+                        const struct archive_key *new) {
+        _cleanup_(freep) struct kek *kek = calloc(1, sizeof(*kek));
+        const struct archive_key other = { kek, new->key };
+        struct secret *key = NULL;
+        struct error err = { 0 };
+        size_t at, before = r->others_count;
+        int e;
+
+        MUST(kek);
+        *kek = *old->kek;
+        (void) snprintf(kek->name, sizeof(kek->name), "another");
+        e = others_put(r, &other, old, &err);
+        if (e == ARCHIVE_FULL) {
+                MUST(before == OTHERS_MAX);
+                return;
+        }
+        MUST(e == ARCHIVE_GOOD && others_has(r, kek, old->kek->version, &err) == 1);
+        MUST(others_rewrap(r, old, new, &err) == ARCHIVE_GOOD);
+        archive_keep_only(r, new->kek->version);
+        is_sound(r);
+        MUST(others_find(r, kek, &at, &err) == 1);
+        MUST(others_open(r, at, new, &key, &err) == ARCHIVE_GOOD);
+        MUST(crypto_same(key, other.key));
+        secret_free(key);
+        others_drop(r, at);
+        MUST(others_has(r, kek, new->kek->version, &err) == 0);
+        MUST(r->others_count == before || r->others_count + 1 == before);
 }
 
 /* A rotation over it, as if it had been taken. */
@@ -128,6 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         a = (struct archive_key){ old, one };
         b = (struct archive_key){ new, two };
         nobody_vouches(r, &a);
+        takes_other(r, &a, &b);
         lives_on(r, &a, &b);
         return 0;
 }

@@ -7,10 +7,11 @@
 
 #include "base/crypto.h"
 #include "keys/fields.h"
+#include "keys/others.h"
+#include "keys/wraps.h"
 
 #define WRAP_LABEL "diskseal/1 archive"
 #define MAC_LABEL "diskseal/1 archive mac"
-#define KEY_SIZE 32
 
 /* --- which object --- */
 
@@ -70,22 +71,32 @@ static bool cover_version(const struct kek *kek, const char *created, const char
 }
 
 static struct json *cover_retired(const struct retired *e) {
-        _cleanup_(json_freep) struct json *o = json_new_object(), *wraps = json_new_array();
+        _cleanup_(json_freep) struct json *o = json_new_object();
 
-        for (unsigned i = 0; i < e->wraps; i++) {
-                struct json *w = json_new_object();
-
-                if (!json_append(wraps, w) || !json_add_uint(w, "by", e->wrap[i].by) ||
-                    !box_print(&e->wrap[i].box, w))
-                        return NULL;
-        }
         if (!json_add_uint(o, "version", e->version) ||
             !json_add_string(o, "created", e->created) ||
             !json_add_string(o, "retired", e->retired) || !json_add_uint(o, "le", e->le) ||
             !json_add_bytes(o, "object", e->object, sizeof(e->object)) ||
-            !json_add(o, "wraps", TAKE(wraps)))
+            !wraps_print(e->wrap, e->wraps, o))
                 return NULL;
         return TAKE(o);
+}
+
+/* Nothing where there are none: a MAC from before there were any stays good. */
+static bool cover_others(const struct kek_record *r, struct json *covered) {
+        _cleanup_(json_freep) struct json *list = json_new_array();
+
+        for (size_t i = 0; i < r->others_count; i++) {
+                const struct other_kek *e = &r->other[i];
+                struct json *o = json_new_object();
+
+                if (!json_append(list, o) || !json_add_string(o, "name", e->name) ||
+                    !json_add_uint(o, "version", e->version) ||
+                    !json_add_bytes(o, "object", e->object, sizeof(e->object)) ||
+                    !wraps_print(e->wrap, e->wraps, o))
+                        return false;
+        }
+        return r->others_count == 0 || json_add(covered, "others", TAKE(list));
 }
 
 int archive_covered(const struct kek_record *r, char **ret, struct error *err) {
@@ -101,7 +112,7 @@ int archive_covered(const struct kek_record *r, char **ret, struct error *err) {
                              !json_add_uint(o, "given-up-le", r->given_up_le))) ||
             (r->has_current && !cover_version(&r->current, r->current_created, "current", o)) ||
             (r->has_staged && !cover_version(&r->staged, r->staged_created, "staged", o)) ||
-            !json_add(o, "retired", TAKE(retired)))
+            !json_add(o, "retired", TAKE(retired)) || !cover_others(r, o))
                 return error_nomem(err);
         return json_canonical(o, ret, err);
 }
@@ -158,74 +169,44 @@ int archive_check(const struct kek_record *r, const struct archive_key *by, stru
 
 /* --- wrapped keys --- */
 
-/* Return: 0, and the key that wraps; or a fault. */
+/* What the wrap of an entry by a version is bound to. */
 static int bind(const struct kek_record *r, const struct retired *e, const struct archive_key *by,
-                struct fields *ret_aad, struct secret **ret, struct error *err) {
+                struct fields *ret, struct error *err) {
         char object[base64_size(SHA256_SIZE)];
         int n = base64_encode(e->object, sizeof(e->object), object, sizeof(object), err);
 
         if (n < 0)
                 return n;
-        fields_add(ret_aad, WRAP_LABEL);
-        fields_add(ret_aad, r->name);
-        fields_add_number(ret_aad, e->version);
-        fields_add_number(ret_aad, by->kek->version);
-        fields_add(ret_aad, object);
-        return crypto_hkdf(by->key, WRAP_LABEL, strlen(WRAP_LABEL), ret, err);
+        fields_add(ret, WRAP_LABEL);
+        fields_add(ret, r->name);
+        fields_add_number(ret, e->version);
+        fields_add_number(ret, by->kek->version);
+        fields_add(ret, object);
+        return 0;
 }
 
 bool archive_wrapped_by(const struct retired *e, uint32_t version) {
-        for (unsigned i = 0; i < e->wraps; i++)
-                if (e->wrap[i].by == version)
-                        return true;
-        return false;
+        return wraps_by(e->wrap, e->wraps, version);
 }
 
 int archive_open(const struct kek_record *r, size_t index, const struct archive_key *by,
                  struct secret **ret, struct error *err) {
         const struct retired *entry = &r->retired[index];
-        _cleanup_(secret_freep) struct secret *wrapping = NULL, *key = NULL;
         struct fields aad = { 0 };
-        int e = ARCHIVE_NOT_HERE;
+        const struct wrap_binding b = { by, WRAP_LABEL, &aad };
+        int e = bind(r, entry, by, &aad, err);
 
-        for (unsigned i = 0; i < entry->wraps; i++) {
-                if (entry->wrap[i].by != by->kek->version)
-                        continue;
-                e = bind(r, entry, by, &aad, &wrapping, err);
-                if (e == 0)
-                        e = crypto_open(wrapping, aad.data, aad.size, &entry->wrap[i].box, &key,
-                                        err);
-                if (e < 0)
-                        return e;
-                break;
-        }
-        if (e != CRYPTO_GOOD || secret_size(key) != KEY_SIZE)
-                return ARCHIVE_NOT_HERE;
-        *ret = TAKE(key);
-        return ARCHIVE_GOOD;
+        return e < 0 ? e : wraps_open(entry->wrap, entry->wraps, &b, ret, err);
 }
 
 /* In the place of one by the same version, or of one that isn't by @keep. */
 static int wrap(const struct kek_record *r, struct retired *entry, struct secret *key,
                 const struct archive_key *by, uint32_t keep, struct error *err) {
-        _cleanup_(secret_freep) struct secret *wrapping = NULL;
         struct fields aad = { 0 };
-        struct retired_wrap w = { .by = by->kek->version };
-        unsigned at = 0;
-        int e = bind(r, entry, by, &aad, &wrapping, err);
+        const struct wrap_binding b = { by, WRAP_LABEL, &aad };
+        int e = bind(r, entry, by, &aad, err);
 
-        if (e == 0)
-                e = crypto_seal(wrapping, aad.data, aad.size, key, &w.box, err);
-        if (e < 0)
-                return e;
-        while (at < entry->wraps && entry->wrap[at].by != w.by)
-                at++;
-        if (at == RETIRED_WRAPS)
-                at = entry->wrap[0].by == keep ? 1 : 0;
-        entry->wrap[at] = w;
-        if (at == entry->wraps)
-                entry->wraps++;
-        return 0;
+        return e < 0 ? e : wraps_seal(entry->wrap, &entry->wraps, &b, key, keep, err);
 }
 
 /* In the order of versions. */
@@ -285,19 +266,14 @@ int archive_add(struct kek_record *r, const struct archive_key *old, const struc
                 if (e < 0)
                         return e;
         }
-        return ARCHIVE_GOOD;
+        return others_rewrap(r, old, new, err);
 }
 
 void archive_keep_only(struct kek_record *r, uint32_t version) {
-        for (size_t i = 0; i < r->retired_count; i++) {
-                struct retired *e = &r->retired[i];
-
-                if (e->wraps < 2 || !archive_wrapped_by(e, version))
-                        continue;
-                if (e->wrap[0].by != version)
-                        e->wrap[0] = e->wrap[1];
-                e->wraps = 1;
-        }
+        for (size_t i = 0; i < r->retired_count; i++)
+                wraps_keep_only(r->retired[i].wrap, &r->retired[i].wraps, version);
+        for (size_t i = 0; i < r->others_count; i++)
+                wraps_keep_only(r->other[i].wrap, &r->other[i].wraps, version);
 }
 
 void archive_drop(struct kek_record *r, size_t index) {

@@ -29,7 +29,7 @@ enum archive_verdict {
         ARCHIVE_UNSIGNED, /* that version doesn't vouch for the record */
         ARCHIVE_DAMAGED,  /* it does, for another record: an entry was changed, removed, moved */
         ARCHIVE_NOT_HERE, /* no such entry, or none that this version opens */
-        ARCHIVE_FULL,     /* RETIRED_MAX */
+        ARCHIVE_FULL,     /* RETIRED_MAX, OTHERS_MAX */
 };
 
 /* A version, open. Both borrowed. */
@@ -54,8 +54,8 @@ bool archive_is_plain(const struct kek_record *r);
 uint32_t archive_newest(const struct kek_record *r);
 
 /* What the MAC covers: name, policy, generation, what was given up, version, object and time of
- * current and staged, and the whole of each retired entry, but for members that aren't ours. For
- * free(). */
+ * current and staged, and the whole of each retired entry and of each other KEK's, but for members
+ * that aren't ours. For free(). */
 int archive_covered(const struct kek_record *r, char **ret, struct error *err) _warn_unused_;
 /* Puts a MAC by this version in, beside that of another version of the record. Any change to the
  * record must come before. */
@@ -68,7 +68,8 @@ int archive_check(const struct kek_record *r, const struct archive_key *by,
                   struct error *err) _warn_unused_;
 
 /**
- * archive_add() - @old becomes a retired version, and all of them are wrapped by @new
+ * archive_add() - @old becomes a retired version, and all of them are wrapped by @new, and so is
+ *                 what there is of other KEKs
  * @when: the time now, as time_text() writes it
  *
  * What @old wraps stays. An entry that neither opens stays as it is. A second time changes nothing.

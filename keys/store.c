@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "keys/wraps.h"
 
 void time_text(char ret[TIME_TEXT]) {
         time_t now = time(NULL);
@@ -120,24 +121,24 @@ static int parse_by(const struct json *o, uint32_t *ret, struct error *err) {
         return 0;
 }
 
-static int parse_wraps(const struct json *o, struct retired *ret, struct error *err) {
+static int parse_wraps(const struct json *o, struct retired_wrap ret[RETIRED_WRAPS],
+                       unsigned *ret_count, struct error *err) {
         const struct json *wraps;
         int r = json_get_array(o, "wraps", &wraps, err);
 
         if (r < 0)
                 return r;
         if (json_length(wraps) > RETIRED_WRAPS)
-                return error_set(err, -EBADMSG, "v%u is wrapped more than twice", ret->version);
-        for (; ret->wraps < json_length(wraps); ret->wraps++) {
-                struct retired_wrap *w = &ret->wrap[ret->wraps];
-
-                if ((r = parse_by(json_at(wraps, ret->wraps), &w->by, err)) < 0 ||
-                    (r = box_parse(json_at(wraps, ret->wraps), &w->box, err)) < 0)
+                return error_set(err, -EBADMSG, "a version is wrapped more than twice");
+        for (unsigned i = 0; i < json_length(wraps); i++) {
+                if ((r = parse_by(json_at(wraps, i), &ret[i].by, err)) < 0 ||
+                    (r = box_parse(json_at(wraps, i), &ret[i].box, err)) < 0)
                         return r;
-                if (ret->wraps > 0 && w->by == ret->wrap[0].by)
-                        return error_set(err, -EBADMSG, "v%u is wrapped twice by one version",
-                                         ret->version);
+                if (i > 0 && ret[i].by == ret[0].by)
+                        return error_set(err, -EBADMSG, "a version is wrapped twice by v%u",
+                                         ret[i].by);
         }
+        *ret_count = (unsigned) json_length(wraps);
         return 0;
 }
 
@@ -154,7 +155,7 @@ static int parse_one_retired(const struct json *o, struct retired *ret, struct e
         if (version == 0)
                 return error_set(err, -EBADMSG, "KEK versions begin at 1");
         ret->version = (uint32_t) version;
-        return parse_wraps(o, ret, err);
+        return parse_wraps(o, ret->wrap, &ret->wraps, err);
 }
 
 /* In the order of versions. Two of one number are two objects: a record that was lost for a while
@@ -189,6 +190,50 @@ static int parse_retired(const struct json *json, struct kek_record *ret, struct
         return 0;
 }
 
+static int parse_one_other(const struct json *o, const char *own, struct other_kek *ret,
+                           struct error *err) {
+        const char *name;
+        uint64_t version;
+        int r;
+
+        if ((r = json_get_string(o, "name", &name, err)) < 0 ||
+            (r = json_get_uint(o, "version", KEK_VERSION_MAX, &version, err)) < 0 ||
+            (r = json_get_exactly(o, "object", ret->object, sizeof(ret->object), err)) < 0)
+                return r;
+        if (!name_valid(name) || strcmp(name, own) == 0)
+                return error_set(err, -EBADMSG, "member 'others' names no other KEK");
+        if (version == 0)
+                return error_set(err, -EBADMSG, "KEK versions begin at 1");
+        (void) snprintf(ret->name, sizeof(ret->name), "%s", name);
+        ret->version = (uint32_t) version;
+        return parse_wraps(o, ret->wrap, &ret->wraps, err);
+}
+
+static int parse_others(const struct json *json, struct kek_record *ret, struct error *err) {
+        const struct json *list;
+        int r;
+
+        if (!json_has(json, "others"))
+                return 0;
+        if ((r = json_get_array(json, "others", &list, err)) < 0)
+                return r;
+        if (json_length(list) > OTHERS_MAX)
+                return error_set(err, -EBADMSG, "more than %d versions of other KEKs", OTHERS_MAX);
+        for (; ret->others_count < json_length(list); ret->others_count++) {
+                struct other_kek *o = &ret->other[ret->others_count];
+
+                r = parse_one_other(json_at(list, ret->others_count), ret->name, o, err);
+                if (r < 0)
+                        return r;
+                for (size_t i = 0; i < ret->others_count; i++)
+                        if (strcmp(ret->other[i].name, o->name) == 0 &&
+                            memcmp(ret->other[i].object, o->object, sizeof(o->object)) == 0)
+                                return error_set(err, -EBADMSG, "KEK %s v%u is there twice",
+                                                 o->name, o->version);
+        }
+        return 0;
+}
+
 static int parse_macs(const struct json *json, struct kek_record *ret, struct error *err) {
         const struct json *list;
         int r = json_get_array(json, "macs", &list, err);
@@ -211,12 +256,13 @@ static int parse_macs(const struct json *json, struct kek_record *ret, struct er
 static int parse_archive(const struct json *json, struct kek_record *ret, struct error *err) {
         int r;
 
-        if (!json_has(json, "generation") && !json_has(json, "retired") && !json_has(json, "macs"))
+        if (!json_has(json, "generation") && !json_has(json, "retired") &&
+            !json_has(json, "macs") && !json_has(json, "others"))
                 return 0;
         if ((r = json_get_uint(json, "generation", INT64_MAX - 1, &ret->generation, err)) < 0 ||
-            (r = parse_macs(json, ret, err)) < 0)
+            (r = parse_macs(json, ret, err)) < 0 || (r = parse_retired(json, ret, err)) < 0)
                 return r;
-        return parse_retired(json, ret, err);
+        return parse_others(json, ret, err);
 }
 
 /* --- the record --- */
@@ -331,14 +377,14 @@ static bool print_version(const struct kek *kek, const char *created, const char
                keep_of_version(kek, member(origin, "staged"), o) && json_add(record, key, TAKE(o));
 }
 
-static bool print_wraps(const struct retired *e, struct json *o) {
+bool wraps_print(const struct retired_wrap *wrap, unsigned count, struct json *o) {
         _cleanup_(json_freep) struct json *wraps = json_new_array();
 
-        for (unsigned i = 0; i < e->wraps; i++) {
+        for (unsigned i = 0; i < count; i++) {
                 struct json *w = json_new_object();
 
-                if (!json_append(wraps, w) || !json_add_uint(w, "by", e->wrap[i].by) ||
-                    !box_print(&e->wrap[i].box, w))
+                if (!json_append(wraps, w) || !json_add_uint(w, "by", wrap[i].by) ||
+                    !box_print(&wrap[i].box, w))
                         return false;
         }
         return json_add(o, "wraps", TAKE(wraps));
@@ -388,18 +434,60 @@ static bool print_retired(const struct kek_record *r, const struct json *origin,
                     !json_add_string(o, "created", e->created) ||
                     !json_add_string(o, "retired", e->retired) || !json_add_uint(o, "le", e->le) ||
                     !json_add_bytes(o, "object", e->object, sizeof(e->object)) ||
-                    !print_wraps(e, o) || (was && !keep_of_retired(e, was, &at, o)))
+                    !wraps_print(e->wrap, e->wraps, o) || (was && !keep_of_retired(e, was, &at, o)))
                         return false;
         }
         return json_add_uint(record, "generation", r->generation) &&
                json_add(record, "macs", TAKE(macs)) && json_add(record, "retired", TAKE(list));
 }
 
+static bool keep_of_other(const struct other_kek *e, const struct json *list, struct json *to) {
+        static const char *const ours[] = { "name", "version", "object", "wraps", NULL };
+
+        for (size_t i = 0; i < json_length(list); i++) {
+                uint8_t object[SHA256_SIZE];
+                struct error ignored = { 0 };
+                const char *name;
+
+                if (json_get_string(json_at(list, i), "name", &name, &ignored) == 0 &&
+                    strcmp(name, e->name) == 0 &&
+                    json_get_exactly(json_at(list, i), "object", object, sizeof(object),
+                                     &ignored) == 0 &&
+                    memcmp(object, e->object, sizeof(object)) == 0)
+                        return keep_unknown(json_at(list, i), ours, to);
+        }
+        return true;
+}
+
+/* Not there where there are none: then it's a record as before there were any. */
+static bool print_others(const struct kek_record *r, const struct json *origin,
+                         struct json *record) {
+        _cleanup_(json_freep) struct json *list = json_new_array();
+        const struct json *was = NULL;
+        struct error ignored = { 0 };
+
+        if (r->others_count == 0)
+                return true;
+        if (origin && json_get_array(origin, "others", &was, &ignored) < 0)
+                was = NULL;
+        for (size_t i = 0; i < r->others_count; i++) {
+                const struct other_kek *e = &r->other[i];
+                struct json *o = json_new_object();
+
+                if (!json_append(list, o) || !json_add_string(o, "name", e->name) ||
+                    !json_add_uint(o, "version", e->version) ||
+                    !json_add_bytes(o, "object", e->object, sizeof(e->object)) ||
+                    !wraps_print(e->wrap, e->wraps, o) || (was && !keep_of_other(e, was, o)))
+                        return false;
+        }
+        return json_add(record, "others", TAKE(list));
+}
+
 int record_print(const struct kek_record *record, const struct json *origin, char **ret,
                  struct error *err) {
         static const char *const ours[] = { "v",        "name",    "policy",     "current",
                                             "staged",   "retired", "generation", "macs",
-                                            "given-up", "depth",   NULL };
+                                            "given-up", "depth",   "others",     NULL };
         _cleanup_(json_freep) struct json *json = json_new_object();
 
         if (!json_add_uint(json, "v", 1) || !json_add_string(json, "name", record->name) ||
@@ -410,7 +498,8 @@ int record_print(const struct kek_record *record, const struct json *origin, cha
              !print_version(&record->staged, record->staged_created, "staged", origin, json)) ||
             (record->staged_slot && !json_add_string(json, "depth", "slot")) ||
             !print_given_up(record, json) ||
-            (record->generation > 0 && !print_retired(record, origin, json)) ||
+            (record->generation > 0 &&
+             (!print_retired(record, origin, json) || !print_others(record, origin, json))) ||
             (origin && !keep_unknown(origin, ours, json)))
                 return error_nomem(err);
         return json_text(json, true, ret, err);

@@ -17,6 +17,7 @@
 
 #define RETIRED_MAX 1000             /* versions in one record */
 #define RETIRED_WRAPS 2              /* by the current version, and by the one that replaces it */
+#define OTHERS_MAX 64                /* versions of other KEKs in one record */
 #define RECORD_MAX (2 * 1024 * 1024) /* bytes of a record's file */
 
 /* The key of a retired version, wrapped by a later one. */
@@ -31,6 +32,15 @@ struct retired {
         uint64_t le; /* value of the counter up to which it lived; 0: it had no counter */
         uint8_t object[SHA256_SIZE]; /* archive_object() */
         unsigned wraps;              /* none: no version opens it any more */
+        struct retired_wrap wrap[RETIRED_WRAPS];
+};
+
+/* A version of another KEK, wrapped by versions of the record's: see keys/others.h. */
+struct other_kek {
+        char name[NAME_MAX_SIZE];
+        uint32_t version;
+        uint8_t object[SHA256_SIZE]; /* archive_object() */
+        unsigned wraps;
         struct retired_wrap wrap[RETIRED_WRAPS];
 };
 
@@ -56,6 +66,8 @@ struct kek_record {
         uint64_t generation; /* of the record; it only grows. 0: written before there were any */
         unsigned macs;
         struct record_mac mac[RETIRED_WRAPS];
+        size_t others_count;
+        struct other_kek other[OTHERS_MAX]; /* none twice */
         size_t retired_count;
         struct retired retired[RETIRED_MAX]; /* by version; no object twice */
 };
