@@ -8,6 +8,7 @@ static struct json *as_json(const struct op_reenrolled *e) {
 
         if (!json_add_string(kek, "name", e->kek) || !json_add_uint(kek, "version", e->version) ||
             !json_add_bool(kek, "new", e->kek_is_new) ||
+            (e->waits && !json_add_bool(o, "proven", false)) ||
             !cli_add_sealing(kek, &e->policy, e->second_factor) ||
             !json_add_string(o, "result", "done") || !json_add_string(o, "name", e->name) ||
             !json_add_string(o, "uuid", e->uuid) || !json_add_string(o, "role", e->role) ||
@@ -61,6 +62,8 @@ static int run(struct cli *cli) {
                 e.version, e.kek_is_new ? " (new)" : "", text, e.slot);
         if (e.old_slot < LUKS_SLOTS_MAX)
                 cli_say(cli, "  The keyslot of before, %u, is gone.", e.old_slot);
+        if (e.waits)
+                cli_say(cli, "  The latch is shut: the next boot shows whether the TPM opens it.");
         cli_say(cli, "  Keyslot %u, which your key opened, stays.", e.owner_slot);
         return EXIT_DONE;
 }

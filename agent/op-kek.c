@@ -218,7 +218,7 @@ static int is_booted_state(const struct op_kek *k, struct error *err) {
 /* The latch is shut: the next boot has to show that the TPM gives it back. */
 static int let_wait(struct context *c, struct op_kek *k, struct secret **made, struct refusal *why,
                     struct error *err) {
-        int r = is_booted_state(k, err);
+        int r = k->by_owner ? 1 : is_booted_state(k, err);
 
         if (r < 0)
                 return r;
@@ -245,7 +245,8 @@ static int make_and_open(struct context *c, struct op_kek *k, struct making *m, 
                 r = context_kek_made(c, k->name, &k->kek, &k->key, why, err);
                 c->policy = said;
         }
-        if (r == OUTCOME_REFUSED && why->kind == REFUSAL_LATCHED && k->may_wait && k->before) {
+        if (r == OUTCOME_REFUSED && why->kind == REFUSAL_LATCHED && k->may_wait &&
+            (k->before || k->by_owner)) {
                 r = let_wait(c, k, &m->key, why, err);
                 if (r == OUTCOME_DONE)
                         *why = (struct refusal){ 0 };

@@ -64,7 +64,9 @@ static int open_kek(struct work *k) {
         struct refusal why = { 0 };
         int r;
 
-        k->kek = (struct op_kek){ .name = old->name, .policy = k->args->policy };
+        k->kek = (struct op_kek){
+                .name = old->name, .policy = k->args->policy, .may_wait = true, .by_owner = true
+        };
         r = op_kek_current(k->w.c, &k->kek, &why, k->w.err);
         for (size_t i = 0; i < ARRAY_SIZE(final); i++)
                 if (r == OUTCOME_REFUSED && why.kind == final[i]) {
@@ -154,6 +156,7 @@ static int write_all(struct work *k) {
         (void) snprintf(k->ret->kek, sizeof(k->ret->kek), "%s", k->kek.kek.name);
         k->ret->version = k->kek.kek.version;
         k->ret->kek_is_new = k->kek.is_new;
+        k->ret->waits = k->kek.waits;
         (void) policy_of_steps(&k->kek.kek.steps, &k->ret->policy);
         k->ret->second_factor = k->kek.kek.factor.kind != FACTOR_NONE;
         r = drop_old(k);

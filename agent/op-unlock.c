@@ -90,7 +90,7 @@ static int latch_tpm(struct context *c, const struct disk *d, const struct opene
                      const struct op_unlock *args, struct error *err) {
         const struct tpm_bytes *srk = &d->token->entry[o->entry].kek.sealed.srk;
         uint8_t value[LUKS_MAC_SIZE];
-        int r = luks_latch_value(d->luks, o->volume_key, value, err);
+        int r = luks_latch_value(d->luks, o->volume_key, args->owner, value, err);
 
         if (r < 0 || (r = context_tpm(c, err)) < 0)
                 return r;
@@ -139,6 +139,7 @@ static int activate(struct context *c, struct disk *d, const struct opened *o,
         if (args->boot) {
                 r = latch(c, d, o, args, err);
                 ret->latched = r == 0;
+                ret->must_stop = r < 0;
                 if (r == 0)
                         hand_over(c, ret);
         }

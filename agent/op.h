@@ -85,6 +85,8 @@ struct op_unlocked {
         char clone_of[256];  /* where the disk is that this is a copy of; empty if none */
         char resized[120];   /* what changed in the size of the device; empty if nothing */
         bool latched;        /* PCR 15 isn't zero any more, in no bank */
+        bool must_stop;      /* a key was at hand, and the latch isn't shut: the boot must not go on
+                              */
         char kept_back[256]; /* why a KEK wasn't handed over to what runs later; empty if all were
                               */
         bool degraded;
@@ -121,6 +123,7 @@ struct op_reenrolled {
         char kek[NAME_MAX_SIZE];
         uint32_t version;
         bool kek_is_new; /* this TPM didn't open the one that there was */
+        bool waits; /* the latch is shut: that the TPM gives it back is shown by the next boot */
         struct policy policy;
         bool second_factor;
         unsigned slot, old_slot; /* old: LUKS_SLOTS_MAX where there was none any more */
@@ -503,6 +506,8 @@ struct op_kek {
         size_t states_count;
         bool may_wait; /* where the latch is shut, the TPM needn't give it back before the next boot
                         */
+        bool by_owner; /* a key of the owner's opens the disk: it's sealed to what is there now, and
+                        * nothing is lost where the next boot is another one */
 
         struct kek kek;
         struct secret *key; /* borrowed from the context */

@@ -227,10 +227,10 @@ int luks_pin_check_owner(const struct luks *l, struct secret *volume_key,
 /* What is measured of a disk once it was opened at boot: an HMAC by the volume key over the pin
  * that it makes (vmac), so over the cipher and all else that is covered. Of the two MACs that's the
  * one that holds whichever key opened the disk, and that a new keyslot of ours leaves as it is.
- * It's made anew, and is the pinned one only where that was checked before. Return: 0; or a fault.
- */
-int luks_latch_value(const struct luks *l, struct secret *volume_key, uint8_t ret[LUKS_MAC_SIZE],
-                     struct error *err) _warn_unused_;
+ * It's made anew, and is the pinned one only where that was checked before. @recovered: the owner's
+ * key opened it, and whoever reads the PCR shall see that. Return: 0; or a fault. */
+int luks_latch_value(const struct luks *l, struct secret *volume_key, bool recovered,
+                     uint8_t ret[LUKS_MAC_SIZE], struct error *err) _warn_unused_;
 
 /* --- changes --- */
 
@@ -291,6 +291,18 @@ int luks_token_remove(struct luks_edit *e, unsigned id, struct error *err) _warn
 /* Looks for any signature that libblkid knows (file systems, RAID, partition tables, LUKS …).
  * Return: 0 where there is none; 1 where there is one, with its name in @ret; or a fault. */
 int luks_probe(const char *device, char ret[64], struct error *err) _warn_unused_;
+
+/**
+ * luks_find() - the block device with a tag, among all that the kernel has now
+ * @tag:   "UUID" (of what's on it, a LUKS2 header's too) or "PARTUUID"
+ * @value: as libblkid writes it
+ *
+ * Where several have it, it's one of them: who opens it checks what it is. Return: 1; 0 where there
+ * is none; -ENAMETOOLONG.
+ */
+int luks_find(const char *tag, const char *value, char ret[256], struct error *err) _warn_unused_;
+/* The reverse: the UUID of what's on @device. Return: false where it has none. */
+bool luks_uuid_of(const char *device, char ret[40]);
 
 /* Removes every signature that libblkid knows and whose name is in @types (as luks_probe() says
  * them, with or without the version, in any case of letters; NULL at the end), as wipefs does,

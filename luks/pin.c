@@ -10,6 +10,7 @@
 #define FOR_VOLUME_KEY "diskseal/1 volume key"
 #define FOR_HEADER_BY_VK "diskseal/1 header vk"
 #define FOR_LATCH "diskseal/1 latch"
+#define FOR_RECOVERED "diskseal/1 latch recovered"
 
 static int mac(struct secret *key, const char *purpose, const void *data, size_t size,
                uint8_t ret[LUKS_MAC_SIZE], struct error *err) {
@@ -56,13 +57,14 @@ int luks_pin_make(const struct luks *l, const struct luks_pin_keys *keys,
         return 0;
 }
 
-int luks_latch_value(const struct luks *l, struct secret *volume_key, uint8_t ret[LUKS_MAC_SIZE],
-                     struct error *err) {
+int luks_latch_value(const struct luks *l, struct secret *volume_key, bool recovered,
+                     uint8_t ret[LUKS_MAC_SIZE], struct error *err) {
         uint8_t pin[LUKS_MAC_SIZE], value[LUKS_MAC_SIZE];
         int r = mac_header(l, -1, NULL, volume_key, pin, err);
 
         if (r == 0)
-                r = mac(volume_key, FOR_LATCH, pin, sizeof(pin), value, err);
+                r = mac(volume_key, recovered ? FOR_RECOVERED : FOR_LATCH, pin, sizeof(pin), value,
+                        err);
         if (r < 0)
                 return error_prefix(err, "what to measure of %.100s", l->facts.device);
         memcpy(ret, value, sizeof(value));

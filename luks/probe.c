@@ -203,3 +203,19 @@ int luks_wipe_signatures(const char *device, const char *const *types, char ret_
                 (void) ioctl(own, BLKRRPART);
         return 0;
 }
+
+int luks_find(const char *tag, const char *value, char ret[256], struct error *err) {
+        _cleanup_(freep) char *device = blkid_evaluate_tag(tag, value, NULL);
+
+        if (!device)
+                return 0;
+        if ((size_t) snprintf(ret, 256, "%s", device) >= 256)
+                return error_set(err, -ENAMETOOLONG, "%s %.60s: its path is too long", tag, value);
+        return 1;
+}
+
+bool luks_uuid_of(const char *device, char ret[40]) {
+        _cleanup_(freep) char *uuid = blkid_get_tag_value(NULL, "UUID", device);
+
+        return uuid && (size_t) snprintf(ret, 40, "%s", uuid) < 40;
+}

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -86,15 +87,16 @@ static int check_banks(struct tpm *t, const struct handle *session, struct error
         return banks > 0 ? 0 : error_set(err, -EIO, "read it back: no bank has it");
 }
 
-static int measure(struct tpm *t, const struct handle *session, const uint8_t value[32],
-                   struct error *err) {
+static int measure(struct tpm *t, const struct handle *session, unsigned pcr, const void *data,
+                   size_t size, struct error *err) {
         _cleanup_(esys_freep) TPML_DIGEST_VALUES *digests = NULL;
-        TPM2B_EVENT event = { .size = 32 };
+        TPM2B_EVENT event = { .size = (UINT16) size };
         TSS2_RC rc;
 
-        memcpy(event.buffer, value, 32);
-        rc = Esys_PCR_Event(t->esys, ESYS_TR_PCR15, session->tr, ESYS_TR_NONE, ESYS_TR_NONE, &event,
-                            &digests);
+        assert(pcr < PCR_COUNT && size <= sizeof(event.buffer));
+        memcpy(event.buffer, data, size);
+        rc = Esys_PCR_Event(t->esys, ESYS_TR_PCR0 + pcr, session->tr, ESYS_TR_NONE, ESYS_TR_NONE,
+                            &event, &digests);
         return rc ? tpm_fault(t, rc, "measure into it", err) : 0;
 }
 
@@ -118,11 +120,21 @@ int tpm_latch(struct tpm *t, const struct tpm_bytes *srk, const uint8_t value[32
         int r = start(t, srk, &parent, &session, err);
 
         if (r == TPM_GRANTED)
-                r = measure(t, &session, value, err);
+                r = measure(t, &session, PCR_LATCH, value, 32, err);
         if (r == 0)
                 r = session_set(t, &session, TPMA_SESSION_AUDIT | TPMA_SESSION_CONTINUESESSION,
                                 err);
         if (r == 0)
                 r = check_banks(t, &session, err);
         return r < 0 ? error_prefix(err, "latch PCR %d", PCR_LATCH) : r;
+}
+
+int tpm_measure(struct tpm *t, unsigned pcr, const void *data, size_t size, struct error *err) {
+        _cleanup_(handle_done) struct handle parent = HANDLE(t);
+        _cleanup_(handle_done) struct handle session = HANDLE(t);
+        int r = start(t, NULL, &parent, &session, err);
+
+        if (r == TPM_GRANTED)
+                r = measure(t, &session, pcr, data, size, err);
+        return r < 0 ? error_prefix(err, "PCR %u", pcr) : 0;
 }

@@ -216,3 +216,8 @@ bool tpm_sealed_policy(const struct sealed *object, uint8_t ret[32]);
  */
 int tpm_latch(struct tpm *t, const struct tpm_bytes *srk, const uint8_t value[32],
               struct error *err) _warn_unused_;
+
+/* Measures @size bytes (at most 1024) into @pcr of every bank, each with its own hash. After a
+ * fault they may be measured or not. Part 3, TPM2_PCR_Event. Return: 0; or -EIO. */
+int tpm_measure(struct tpm *t, unsigned pcr, const void *data, size_t size,
+                struct error *err) _warn_unused_;
