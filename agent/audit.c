@@ -332,7 +332,7 @@ int audit(const struct context *c, const struct audit_event *e, struct error *er
         _cleanup_(log_done) struct log l = { .c = c, .fd = -1 };
         int r;
 
-        if (c->dry_run)
+        if (c->dry_run || c->unlogged)
                 return 0;
         r = open_log(&l, err);
         return r == 0 ? add(&l, e, err) : r;

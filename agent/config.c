@@ -77,6 +77,17 @@ static int take_rotation(struct context *c, const char *name, const char *value)
         return 1;
 }
 
+static bool take_boot(struct context *c, const char *name, const char *value) {
+        if (strcmp(name, "Disk") == 0)
+                return value[0] && take_text(value, c->boot_disk, sizeof(c->boot_disk));
+        if (strcmp(name, "Mirror") == 0)
+                return strncmp(value, "UUID=", 5) == 0 && strchr(value, '/') &&
+                       take_text(value, c->boot_mirror, sizeof(c->boot_mirror));
+        if (strcmp(name, "Timeout") == 0)
+                return timespan_parse(value, &c->boot_timeout) == 0;
+        return false;
+}
+
 /* inih's callback: 1 where the line is understood. */
 static int take(void *user, const char *section, const char *name, const char *value) {
         struct context *c = user;
@@ -85,6 +96,8 @@ static int take(void *user, const char *section, const char *name, const char *v
                 return take_archive(c, name, value);
         if (strcmp(section, "Rotation") == 0)
                 return take_rotation(c, name, value);
+        if (strcmp(section, "Boot") == 0)
+                return take_boot(c, name, value);
         if (strcmp(section, "TPM") != 0)
                 return 0;
         /* An empty one would switch the check off, and look as if it were on. */

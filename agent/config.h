@@ -5,8 +5,8 @@
 
 /* CONFIG_DIR/agent.conf, in systemd's style: section [TPM]: TCTI=, Deadline=, EKRoots=, EventLog=,
  * CounterIndex=; [Archive]: RetainVersions=, RetainFor=, Mirror=; [Rotation]: RotateEvery=,
- * RandomizedDelaySec=. What was given on the command line or in the environment stays. No file is
- * no error. Return: 0; -EBADMSG with the line; or a fault. */
+ * RandomizedDelaySec=; [Boot]: Disk=, Timeout=, Mirror=. What was given on the command line or in
+ * the environment stays. No file is no error. Return: 0; -EBADMSG with the line; or a fault. */
 int config_read(struct context *c, struct error *err) _warn_unused_;
 
 /* A file of settings, for ini_parse_string(), which would leave out what is behind a NUL, and take

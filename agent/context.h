@@ -39,7 +39,12 @@ struct context {
         char ek_roots[256];     /* trusted to certify TPMs; empty: nothing is checked */
         uint64_t rotate_every;  /* of a KEK's current version, seconds; UINT64_MAX: never by age */
         uint64_t rotate_delay;  /* at most so many seconds later */
+        char run_dir[256];      /* what holds until the next boot */
+        char boot_disk[256];   /* that an initrd opens: UUID=…, a path, or a name; may be empty */
+        char boot_mirror[256]; /* UUID=…/FOLDER on FAT: the mirror, for the initrd; may be empty */
+        uint64_t boot_timeout; /* how long it waits for that disk, and for the TPM, seconds */
         bool dry_run;
+        bool unlogged;   /* no audit log: what this sees of the state folder goes with the initrd */
         bool tpm_only;   /* what an earlier boot phase handed over isn't taken */
         bool unattended; /* nobody is asked for a PIN: what wants one is refused */
         const struct named_policy
@@ -64,11 +69,13 @@ struct context {
 };
 
 #define RETAIN_VERSIONS 100
+#define BOOT_TIMEOUT 60
+#define RUN_DIR "/run/diskseal"
 
 #define CONTEXT_INIT                                                                               \
         {                                                                                          \
                 .lock_fd = -1, .retain = { .versions = RETAIN_VERSIONS, .seconds = UINT64_MAX },   \
-                .rotate_every = UINT64_MAX                                                         \
+                .rotate_every = UINT64_MAX, .boot_timeout = BOOT_TIMEOUT, .run_dir = RUN_DIR       \
         }
 
 void context_done(struct context *c);

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "agent/boot-record.h"
 #include "agent/disk.h"
 #include "agent/ek.h"
 #include "agent/op-archive.h"
@@ -215,6 +216,24 @@ static void check_state_dir(struct op_doctor *d, const struct context *c) {
                 found(finding(d, OP_GOOD, "state folder", ""), "%s", c->state_dir);
 }
 
+/* What the initrd noted. */
+static void check_boot(struct op_doctor *d, const struct context *c) {
+        struct boot_record b = { 0 };
+        struct error err = { 0 };
+        int r = boot_record_read(c, &b, &err);
+
+        if (r < 0)
+                found(finding(d, OP_WARN, "boot", "It's a note, and made anew at the next boot."),
+                      "%s", err.text);
+        else if (r > 0 && b.end == BOOT_OPENED)
+                found(finding(d, OP_GOOD, "boot", ""), "%s was opened by KEK %s v%u in %llu ms",
+                      b.disk, b.kek, b.version, (unsigned long long) b.ms);
+        else if (r > 0 && b.end == BOOT_RECOVERED)
+                found(finding(d, OP_WARN, "boot",
+                              "If you know why: diskseal policy reseal --recovery-key-file=FILE."),
+                      "opened by the owner: %s", b.why);
+}
+
 static void check_disk(struct op_doctor *d, const struct op_status_disk *k) {
         char what[64];
 
@@ -277,6 +296,7 @@ int op_doctor(struct context *c, struct op_doctor *ret, struct error *err) {
         check_kernel(ret);
         check_memory(ret);
         check_state_dir(ret, c);
+        check_boot(ret, c);
         r = op_status(c, NULL, &s, &ignored, err);
         if (r == -ENOMEM)
                 return r;

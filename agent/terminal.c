@@ -9,6 +9,23 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "agent/helper.h"
+
+#define ASK_DEADLINE (24u * 60 * 60 * 1000) /* ms */
+
+/* Whoever asks in an initrd: a program of its hooks, which knows whether systemd is there, or
+ * Plymouth, or only a console. */
+static int ask_by_program(const char *prompt, struct secret **ret, struct error *err) {
+        const char *const argv[] = { TERMINAL_ASK_PROGRAM, prompt, NULL };
+        const struct helper h = { argv, ASK_DEADLINE, 1, TERMINAL_LINE_MAX };
+        struct helper_failure why = { 0 };
+        int r = helper_run(&h, ret, &why, err);
+
+        return r == HELPER_FAILED
+                       ? error_set(err, -ENODATA, "%s %.100s", TERMINAL_ASK_PROGRAM, why.what)
+                       : r;
+}
+
 int terminal_ask(const char *prompt, struct secret **ret, struct error *err) {
         _cleanup_(close_fdp) int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
         _cleanup_(secret_freep) struct secret *line = NULL, *exact = NULL;
@@ -16,6 +33,8 @@ int terminal_ask(const char *prompt, struct secret **ret, struct error *err) {
         ssize_t n;
         int r;
 
+        if (access(TERMINAL_ASK_PROGRAM, X_OK) == 0)
+                return ask_by_program(prompt, ret, err);
         if (fd < 0 || tcgetattr(fd, &old) < 0)
                 return error_set(err, -ENOTTY, "there's no terminal to ask for a passphrase on");
         r = secret_new(TERMINAL_LINE_MAX, &line);

@@ -78,6 +78,10 @@ class Machine:
         except tarfile.TarError as error:
             raise RuntimeError("no results (%s)\n%s" % (error, self.said())) from error
 
+    def console(self):
+        """What the guest wrote there."""
+        return (self.folder / "console").read_text(errors="replace")
+
     def said(self):
         """The end of what QEMU, swtpm and the guest wrote, for whoever looks for the fault."""
         text = ""
