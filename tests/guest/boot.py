@@ -38,11 +38,11 @@ def uki(linux, initrd, cmdline):
         return (folder / "uki").read_bytes()
 
 
-def esp(files, path):
-    """Writes a FAT file system of {path: content} to the image @path."""
+def esp(files, path, room=4 << 20):
+    """Writes a FAT file system of {path: content}, and @room bytes, to the image @path."""
     size = sum(len(content) for content in files.values())
     with open(path, "wb") as image:
-        image.truncate((size + (4 << 20)) & ~0xFFFFF)
+        image.truncate((size + room) & ~0xFFFFF)
     subprocess.run(["mkfs.fat", "-n", "ESP", path], check=True, stdout=subprocess.DEVNULL)
     folders = {str(parent) for name in files for parent in list(pathlib.PurePath(name).parents)[:-1]}
     subprocess.run(["mmd", "-i", path] + ["::" + folder for folder in sorted(folders)], check=True)

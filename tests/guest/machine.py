@@ -9,14 +9,20 @@ import tarfile
 import time
 
 FIRMWARE = pathlib.Path("/usr/share/OVMF")
-# PCR 0 depends on both.
-MEMORY = ["-m", "512", "-smp", "1"]
 # Whoever starts these may be killed: they go with it.
 TIED = ["setpriv", "--pdeathsig", "KILL"]
 
 
+def disk(name, path, device, drive=""):
+    """QEMU's arguments for a disk that is the file @path, with options of its @device and @drive."""
+    return ["-drive", "if=none,id=%s,format=raw,file=%s%s" % (name, path, drive),
+            "-device", "virtio-blk-pci,drive=%s,%s" % (name, device)]
+
+
 class Machine:
     """Its TPM and its firmware's variables stay in @folder from one boot to the next."""
+
+    SIZE = ["-m", "512", "-smp", "1"]  # PCR 0 depends on both
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -28,17 +34,14 @@ class Machine:
         shutil.rmtree(self.folder / "tpm")
         (self.folder / "tpm").mkdir()
 
-    def boot(self, image, disks=(), timeout=120):
+    def boot(self, image, disks=(), timeout=600):
         """Boots from an ESP's image until the guest switches off, with @disks: files in @folder, whose
         names are the disks' serials. Returns what it sent back, {name: bytes}. The seconds that it
         took are in self.seconds."""
         begun = time.monotonic()
         ours, theirs = socket.socketpair()
         with ours, theirs, open(self.folder / "log", "wb") as log:
-            tpm = subprocess.Popen(
-                TIED + ["swtpm", "socket", "--tpm2", "--tpmstate", "dir=%s/tpm" % self.folder,
-                        "--ctrl", "type=unixio,clientfd=%d" % ours.fileno()],
-                pass_fds=[ours.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            tpm = self.start_tpm(ours, log)
             try:
                 subprocess.run(TIED + self.command(image, theirs.fileno(), disks), timeout=timeout,
                                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log,
@@ -51,24 +54,30 @@ class Machine:
         self.seconds = time.monotonic() - begun
         return self.results()
 
+    def start_tpm(self, control, log):
+        """swtpm, steered through the socket @control."""
+        return subprocess.Popen(
+            TIED + ["swtpm", "socket", "--tpm2", "--tpmstate", "dir=%s/tpm" % self.folder,
+                    "--ctrl", "type=unixio,clientfd=%d" % control.fileno()],
+            pass_fds=[control.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
     def command(self, image, tpm, disks):
         folder = self.folder
-        more = []
-        for name in disks:
-            more += ["-drive", "if=none,id=%s,format=raw,file=%s/%s" % (name, folder, name),
-                     "-device", "virtio-blk-pci,drive=%s,serial=%s" % (name, name)]
-        return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-                "-no-reboot", "-M", "q35", "-accel", "tcg", "-cpu", "max", *MEMORY,
-                "-drive", "if=pflash,format=raw,readonly=on,file=%s/OVMF_CODE.fd" % FIRMWARE,
-                "-drive", "if=pflash,format=raw,file=%s/vars" % folder,
-                "-chardev", "socket,id=tpm,fd=%d" % tpm,
-                "-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm",
-                "-drive", "if=none,id=esp,format=raw,readonly=on,file=%s" % image,
-                "-device", "virtio-blk-pci,drive=esp,bootindex=0",
+        more = [word for name in disks for word in disk(name, folder / name, "serial=" + name)]
+        return [*self.hardware(tpm), *disk("esp", image, "bootindex=0", ",readonly=on"),
                 "-chardev", "file,id=console,path=%s/console" % folder,
                 "-serial", "chardev:console", "-device", "virtio-serial-pci",
                 "-chardev", "file,id=results,path=%s/results" % folder,
                 "-device", "virtserialport,chardev=results,name=results", *more]
+
+    def hardware(self, tpm):
+        """What every guest has: @tpm is the other end of swtpm's socket."""
+        return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+                "-no-reboot", "-M", "q35", "-accel", "tcg", "-cpu", "max", *self.SIZE,
+                "-drive", "if=pflash,format=raw,readonly=on,file=%s/OVMF_CODE.fd" % FIRMWARE,
+                "-drive", "if=pflash,format=raw,file=%s/vars" % self.folder,
+                "-chardev", "socket,id=tpm,fd=%d" % tpm,
+                "-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm"]
 
     def results(self):
         try:

@@ -26,21 +26,30 @@ class Kernel:
 
 def begin():
     """The kernel for the guests; or ends the test as skipped, where something is missing."""
-    # As a shell's trap would: what has a folder or a process of its own ends it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    for name in PROGRAMS:
-        if not shutil.which(name):
-            skip(name)
-    for path in FILES:
-        if not path.exists():
-            skip(path)
+    need()
     try:
         return Kernel(UNPACKED)
     except StopIteration:
-        skip("a kernel in %s" % UNPACKED.name)
+        skip_without("a kernel in %s" % UNPACKED.name)
 
 
-def skip(what):
-    print("SKIP: %s is missing, which 'tools/setup --guest' installs" % what)
+def need(*programs):
+    """What starts a guest, and these @programs; or ends the test as skipped."""
+    # As a shell's trap would: what has a folder or a process of its own ends it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    for name in [*PROGRAMS, *programs]:
+        if not shutil.which(name):
+            skip_without(name)
+    for path in FILES:
+        if not path.exists():
+            skip_without(path)
+
+
+def skip_without(what):
+    skip("%s is missing, which 'tools/setup --guest' installs" % what)
+
+
+def skip(reason):
+    print("SKIP: " + reason)
     sys.exit(77)
