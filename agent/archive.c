@@ -462,12 +462,35 @@ int archive_settle(struct context *c, struct kek_record *record, const struct ar
         return r < 0 ? r : others_refresh(c, record, err);
 }
 
+/* What vouched for the record must vouch for what is left: the boot that proves a staged version
+ * has that one alone. */
+static int open_staged(struct context *c, const struct kek_record *record, struct refusal *why,
+                       struct error *err) {
+        struct secret *key = NULL;
+        bool vouches = false;
+        int r;
+
+        for (unsigned i = 0; record->has_staged && i < record->macs; i++)
+                vouches |= record->mac[i].by == record->staged.version;
+        if (!vouches)
+                return OUTCOME_DONE;
+        r = context_kek_by_tpm(c, record->name, &record->staged, &key, why, err);
+        if (r == OUTCOME_REFUSED)
+                refusal_detail(why,
+                               "its v%u is staged, and must vouch for what is left: forget "
+                               "after the boot that proves it",
+                               record->staged.version);
+        return r;
+}
+
 int archive_forget(struct context *c, struct kek_record *record,
                    const struct archive_versions *versions, size_t *ret, struct refusal *why,
                    struct error *err) {
         size_t dropped = 0;
         int r = archive_vouch(c, record, why, err);
 
+        if (r == OUTCOME_DONE)
+                r = open_staged(c, record, why, err);
         if (r != OUTCOME_DONE)
                 return r;
         for (size_t i = record->retired_count; i-- > 0;)
