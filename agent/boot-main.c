@@ -40,15 +40,18 @@ struct boot_program {
  * other. */
 static _printf_(1, 2) void say(const char *fmt, ...) {
         _cleanup_(close_fdp) int log = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
-        char text[600];
+        char text[600], line[640];
         va_list ap;
+        int n;
 
         va_start(ap, fmt);
         (void) vsnprintf(text, sizeof(text), fmt, ap);
         va_end(ap);
         fprintf(stderr, "diskseal: %s\n", text);
+        /* One write(2) is one message; dprintf(3) would look for the end of that log first. */
+        n = snprintf(line, sizeof(line), "<4>diskseal: %s\n", text);
         if (log >= 0)
-                (void) dprintf(log, "<4>diskseal: %s\n", text);
+                (void) !write(log, line, (size_t) n);
 }
 
 static void say_why(const struct refusal *why, const struct error *err) {
