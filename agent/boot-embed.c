@@ -39,6 +39,11 @@ static int copy(const char *root, const char *path, const char *more, struct err
         return r < 0 ? r : file_write(to, all, (size_t) n, 0644, err);
 }
 
+/* A file that a policy may name. */
+static int copy_named(const char *root, const char *path, struct error *err) {
+        return path[0] ? copy(root, path, "", err) : 0;
+}
+
 /* Where the folder is in the file system that it's in: its device's UUID, and the path behind the
  * mount point. Return: false where that isn't a file system of its own with a UUID. */
 static bool mirror_place(const char *folder, char ret[256]) {
@@ -89,9 +94,9 @@ static int embed_policies(const struct context *c, const char *root, struct erro
                 (void) snprintf(path, sizeof(path), "%s/%s.conf", folder, names[i]);
                 if ((r = file_read(path, POLICY_FILE_MAX, &text, &size, err)) == 0 &&
                     (r = named_policy_parse(names[i], text, &p, err)) == 0 &&
-                    (r = copy(root, path, "", err)) == 0 && p.public_key[0] &&
-                    (r = copy(root, p.public_key, "", err)) == 0 && p.signature_file[0])
-                        r = copy(root, p.signature_file, "", err);
+                    (r = copy(root, path, "", err)) == 0 &&
+                    (r = copy_named(root, p.public_key, err)) == 0)
+                        r = copy_named(root, p.signature_file, err);
         }
         store_names_free(names, count);
         return r;
