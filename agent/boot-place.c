@@ -14,6 +14,7 @@
 
 #define LOOK_AGAIN_MS 100
 #define TPM_DEVICE "/dev/tpmrm0"
+#define UUID_TAG "UUID="
 
 /* Of a LUKS2 header, or of FAT. */
 static bool uuid_valid(const char *text) {
@@ -46,11 +47,12 @@ static int resolve(const struct context *c, const char *disk, char ret_uuid[40],
         int r;
 
         ret_uuid[0] = '\0';
-        if (strncmp(disk, "UUID=", 5) == 0) {
-                if (!uuid_valid(disk + 5))
+        if (strncmp(disk, UUID_TAG, strlen(UUID_TAG)) == 0) {
+                if (!uuid_valid(disk + strlen(UUID_TAG)))
                         return refusal_set(why, REFUSAL_UNKNOWN_DISK,
-                                           "'%.60s' isn't the UUID of a disk", disk + 5);
-                (void) snprintf(ret_uuid, 40, "%s", disk + 5);
+                                           "'%.60s' isn't the UUID of a disk",
+                                           disk + strlen(UUID_TAG));
+                (void) snprintf(ret_uuid, 40, "%s", disk + strlen(UUID_TAG));
                 return OUTCOME_DONE;
         }
         if (disk[0] == '/')
@@ -92,7 +94,7 @@ int boot_find_disk(const struct context *c, const char *disk, uint64_t timeout, 
         do {
                 struct stat st;
 
-                r = uuid[0] ? luks_find("UUID", uuid, path, err) : stat(path, &st) == 0;
+                r = uuid[0] ? luks_find(uuid, path, err) : stat(path, &st) == 0;
                 if (r < 0)
                         return r;
                 if (r > 0) {
@@ -117,16 +119,17 @@ static void mirror_mount(const struct context *c, char ret[300]) {
 
 int boot_mount_mirror(const struct context *c, char ret[256]) {
         struct error ignored = { 0 };
-        char tag[64], device[256], at[300];
-        const char *path = strchr(c->boot_mirror, '/'), *value;
+        char uuid[40], device[256], at[300];
+        const char *path = strchr(c->boot_mirror, '/');
+        size_t n = path ? (size_t) (path - c->boot_mirror) : 0;
 
-        if (!path || (size_t) (path - c->boot_mirror) >= sizeof(tag))
+        /* agent.conf's reader saw to the prefix. */
+        if (n <= strlen(UUID_TAG) || n - strlen(UUID_TAG) >= sizeof(uuid))
                 return 0;
-        (void) snprintf(tag, sizeof(tag), "%.*s", (int) (path - c->boot_mirror), c->boot_mirror);
+        (void) snprintf(uuid, sizeof(uuid), "%.*s", (int) (n - strlen(UUID_TAG)),
+                        c->boot_mirror + strlen(UUID_TAG));
         mirror_mount(c, at);
-        value = strchr(tag, '=');
-        if (!value || !uuid_valid(value + 1) ||
-            luks_find("UUID", value + 1, device, &ignored) <= 0 ||
+        if (!uuid_valid(uuid) || luks_find(uuid, device, &ignored) <= 0 ||
             file_mkdir(at, 0700, &ignored) < 0 ||
             mount(device, at, "vfat", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
                 return 0;

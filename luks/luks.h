@@ -293,14 +293,13 @@ int luks_token_remove(struct luks_edit *e, unsigned id, struct error *err) _warn
 int luks_probe(const char *device, char ret[64], struct error *err) _warn_unused_;
 
 /**
- * luks_find() - the block device with a tag, among all that the kernel has now
- * @tag:   "UUID" (of what's on it, a LUKS2 header's too) or "PARTUUID"
- * @value: as libblkid writes it
+ * luks_find() - the block device with a UUID, among all that the kernel has now
+ * @uuid: of what's on it, a LUKS2 header's too, as libblkid writes it
  *
  * Where several have it, it's one of them: who opens it checks what it is. Return: 1; 0 where there
  * is none; -ENAMETOOLONG.
  */
-int luks_find(const char *tag, const char *value, char ret[256], struct error *err) _warn_unused_;
+int luks_find(const char *uuid, char ret[256], struct error *err) _warn_unused_;
 /* The reverse: the UUID of what's on @device. Return: false where it has none. */
 bool luks_uuid_of(const char *device, char ret[40]);
 

@@ -204,13 +204,13 @@ int luks_wipe_signatures(const char *device, const char *const *types, char ret_
         return 0;
 }
 
-int luks_find(const char *tag, const char *value, char ret[256], struct error *err) {
-        _cleanup_(freep) char *device = blkid_evaluate_tag(tag, value, NULL);
+int luks_find(const char *uuid, char ret[256], struct error *err) {
+        _cleanup_(freep) char *device = blkid_evaluate_tag("UUID", uuid, NULL);
 
         if (!device)
                 return 0;
         if ((size_t) snprintf(ret, 256, "%s", device) >= 256)
-                return error_set(err, -ENAMETOOLONG, "%s %.60s: its path is too long", tag, value);
+                return error_set(err, -ENAMETOOLONG, "UUID %.60s: its path is too long", uuid);
         return 1;
 }
 
