@@ -180,7 +180,6 @@ static int write_both(struct context *c, struct kek_record *record, char **ret_t
         return 0;
 }
 
-/* What was written, and read back as that: the version opens every entry that it wraps. */
 static int open_others(const struct kek_record *record, const struct archive_key *by,
                        struct error *err) {
         for (size_t i = 0; i < record->others_count; i++) {
@@ -201,6 +200,7 @@ static int open_others(const struct kek_record *record, const struct archive_key
         return 0;
 }
 
+/* What was written, and read back as that: the version opens every entry that it wraps. */
 static int open_all(const char *text, const char *name, const struct archive_key *by,
                     struct error *err) {
         _cleanup_(freep) struct kek_record *record = calloc(1, sizeof(*record));
@@ -467,12 +467,9 @@ int archive_settle(struct context *c, struct kek_record *record, const struct ar
 static int open_staged(struct context *c, const struct kek_record *record, struct refusal *why,
                        struct error *err) {
         struct secret *key = NULL;
-        bool vouches = false;
         int r;
 
-        for (unsigned i = 0; record->has_staged && i < record->macs; i++)
-                vouches |= record->mac[i].by == record->staged.version;
-        if (!vouches)
+        if (!record->has_staged || !archive_signed_by(record, record->staged.version))
                 return OUTCOME_DONE;
         r = context_kek_by_tpm(c, record->name, &record->staged, &key, why, err);
         if (r == OUTCOME_REFUSED)

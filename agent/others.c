@@ -163,20 +163,14 @@ static int refresh_of(struct refresh *f, const struct kek_record *record) {
         return r;
 }
 
-static bool vouches(const struct kek_record *record, uint32_t version) {
-        for (unsigned i = 0; i < record->macs; i++)
-                if (record->mac[i].by == version)
-                        return true;
-        return false;
-}
-
 /* What is written anew is vouched for by what is open: all that did before must be, or a boot that
  * has the other version alone would have a record that nobody vouches for. */
 static int open_versions(struct refresh *f) {
         const struct kek_record *os = f->os;
-        const struct kek *kek[] = { &os->current, os->has_staged && vouches(os, os->staged.version)
-                                                          ? &os->staged
-                                                          : NULL };
+        const struct kek *kek[] = { &os->current,
+                                    os->has_staged && archive_signed_by(os, os->staged.version)
+                                            ? &os->staged
+                                            : NULL };
         struct refusal ignored = { 0 };
         int r = archive_vouch(f->c, f->os, &ignored, f->err);
 

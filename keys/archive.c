@@ -133,6 +133,13 @@ void archive_unsign(struct kek_record *r) {
         r->macs = 0;
 }
 
+bool archive_signed_by(const struct kek_record *r, uint32_t version) {
+        for (unsigned i = 0; i < r->macs; i++)
+                if (r->mac[i].by == version)
+                        return true;
+        return false;
+}
+
 int archive_sign(struct kek_record *r, const struct archive_key *by, struct error *err) {
         struct record_mac mac = { .by = by->kek->version };
         unsigned at = 0;

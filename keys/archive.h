@@ -59,6 +59,8 @@ uint32_t archive_newest(const struct kek_record *r);
 int archive_covered(const struct kek_record *r, char **ret, struct error *err) _warn_unused_;
 /* Puts a MAC by this version in, beside that of another version of the record. Any change to the
  * record must come before. */
+/* Whether it has a MAC by that version, good or not. */
+bool archive_signed_by(const struct kek_record *r, uint32_t version);
 int archive_sign(struct kek_record *r, const struct archive_key *by,
                  struct error *err) _warn_unused_;
 /* Drops the MACs: before the first archive_sign() of a changed record. */
