@@ -115,23 +115,21 @@ static int stop(const struct boot_program *p) {
         return EXIT_FAULT;
 }
 
-static void record(const struct boot_program *p, int outcome, const struct op_booted *b,
-                   const struct refusal *why) {
+static void record(const struct boot_program *p, int outcome, const struct op_booted *b) {
         struct boot_record record = { .end = outcome != OUTCOME_DONE ? BOOT_REFUSED
                                              : b->recovered          ? BOOT_RECOVERED
                                                                      : BOOT_OPENED,
                                       .version = b->disk.version,
                                       .ms = (uint64_t) (b->seconds * 1000) };
-        const struct refusal *first = b->why.kind || b->fault.errnum ? &b->why : why;
         struct error err = { 0 };
 
         (void) snprintf(record.disk, sizeof(record.disk), "%s", b->disk.name);
         (void) snprintf(record.kek, sizeof(record.kek), "%s", b->disk.kek);
         if (record.end != BOOT_OPENED) {
                 (void) snprintf(record.id, sizeof(record.id), "%s",
-                                first->kind ? refusal_id(first->kind) : "");
+                                b->why.kind ? refusal_id(b->why.kind) : "");
                 (void) snprintf(record.why, sizeof(record.why), "%s",
-                                first->kind ? first->what : b->fault.text);
+                                b->why.kind ? b->why.what : b->fault.text);
         }
         time_text(record.time);
         if (boot_record_write(&p->c, &record, &err) < 0)
@@ -161,7 +159,7 @@ static int open_disk(struct boot_program *p) {
         args.disk = line.disk[0] ? line.disk : p->c.boot_disk;
         args.timeout = line.has_timeout ? line.timeout : p->c.boot_timeout;
         r = op_boot(&p->c, &args, &b, &why, &err);
-        record(p, r, &b, &why);
+        record(p, r, &b);
         if (r != OUTCOME_DONE && (!p->said || b.disk.must_stop))
                 say_why(&why, &err);
         if (b.disk.must_stop)

@@ -129,6 +129,10 @@ int op_boot(struct context *c, const struct op_boot *args, struct op_booted *ret
 
         (void) clock_gettime(CLOCK_MONOTONIC, &begun);
         r = boot(c, args, ret, why, err);
+        if (r != OUTCOME_DONE && !ret->why.kind && !ret->fault.errnum) {
+                ret->why = *why;
+                ret->fault = *err;
+        }
         (void) clock_gettime(CLOCK_MONOTONIC, &ended);
         ret->seconds = (double) (ended.tv_sec - begun.tv_sec) +
                        (double) (ended.tv_nsec - begun.tv_nsec) / 1e9;
