@@ -168,6 +168,8 @@ static int read_keks(struct context *c, struct op_status *ret, struct error *err
         ret->others = calloc(count + 1, sizeof(*ret->others));
         if (!ret->kek || !ret->due || !ret->others)
                 r = error_nomem(err);
+        if (r == 0 && (r = others_os_kek(c, ret->os_kek, err)) > 0)
+                r = 0;
         for (size_t i = 0; r == 0 && i < count; i++) {
                 struct kek_record *k = &ret->kek[ret->keks];
 
@@ -178,7 +180,7 @@ static int read_keks(struct context *c, struct op_status *ret, struct error *err
                         r = 0;
                 } else if (r == 0 && k->has_current) {
                         find_due(c, k, &ret->due[ret->keks]);
-                        r = others_look(c, k, &ret->others[ret->keks], ret->os_kek, err);
+                        r = others_look(c, ret->os_kek, k, &ret->others[ret->keks], err);
                 }
                 ret->keks += r == 0;
         }

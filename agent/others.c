@@ -575,19 +575,17 @@ int others_key(struct context *c, const char *subject, const struct kek *kek, st
 
 /* --- how it stands --- */
 
-int others_look(struct context *c, const struct kek_record *record, enum others_state *ret,
-                char ret_os[NAME_MAX_SIZE], struct error *err) {
+int others_look(struct context *c, const char *os_kek, const struct kek_record *record,
+                enum others_state *ret, struct error *err) {
         _cleanup_(freep) struct kek_record *os = NULL;
-        int r = others_os_kek(c, ret_os, err);
+        bool is_os = strcmp(os_kek, record->name) == 0;
+        int r;
 
-        if (r <= 0 || strcmp(ret_os, record->name) == 0 ||
-            record->current.factor.kind != FACTOR_NONE) {
-                *ret = r <= 0                              ? OTHERS_NO_OS
-                       : strcmp(ret_os, record->name) == 0 ? OTHERS_IS_OS
-                                                           : OTHERS_FACTOR;
-                return r < 0 ? r : 0;
+        if (!os_kek[0] || is_os || record->current.factor.kind != FACTOR_NONE) {
+                *ret = !os_kek[0] ? OTHERS_NO_OS : is_os ? OTHERS_IS_OS : OTHERS_FACTOR;
+                return 0;
         }
-        r = context_record(c, ret_os, &os, err);
+        r = context_record(c, os_kek, &os, err);
         if (r == -EBADMSG) {
                 *err = (struct error){ 0 };
                 *ret = OTHERS_MISSING;

@@ -69,6 +69,7 @@ enum others_state {
         OTHERS_MISSING, /* it isn't there, or an older version is */
 };
 
-/* How a KEK stands to the OS disk's, whose name is in @ret_os then. Believes the files. */
-int others_look(struct context *c, const struct kek_record *record, enum others_state *ret,
-                char ret_os[NAME_MAX_SIZE], struct error *err) _warn_unused_;
+/* How a KEK stands to the OS disk's, @os_kek: as others_os_kek() says, empty where there's none.
+ * Believes the files. */
+int others_look(struct context *c, const char *os_kek, const struct kek_record *record,
+                enum others_state *ret, struct error *err) _warn_unused_;
