@@ -10,6 +10,7 @@
 
 #include "agent/boot.h"
 #include "agent/timespan.h"
+#include "base/clock.h"
 #include "base/file.h"
 
 #define LOOK_AGAIN_MS 100
@@ -22,18 +23,11 @@ static bool uuid_valid(const char *text) {
                strlen(text) < 40;
 }
 
-static uint64_t now_ms(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_BOOTTIME, &t);
-        return (uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000;
-}
-
 /* Return: false once @timeout seconds since @begun are over. */
-static bool wait_a_little(uint64_t begun, uint64_t timeout) {
+static bool wait_a_little(int64_t begun, uint64_t timeout) {
         const struct timespec t = { .tv_nsec = LOOK_AGAIN_MS * 1000000L };
 
-        if (timeout != TIMESPAN_INFINITY && (now_ms() - begun) / 1000 >= timeout)
+        if (timeout != TIMESPAN_INFINITY && (uint64_t) (clock_ms() - begun) / 1000 >= timeout)
                 return false;
         (void) nanosleep(&t, NULL);
         return true;
@@ -84,7 +78,7 @@ static int resolve(const struct context *c, const char *disk, char ret_uuid[40],
 
 int boot_find_disk(const struct context *c, const char *disk, uint64_t timeout, char ret[256],
                    struct refusal *why, struct error *err) {
-        uint64_t begun = now_ms();
+        int64_t begun = clock_ms();
         char uuid[40], path[256];
         int r = resolve(c, disk, uuid, why, err);
 
@@ -107,7 +101,7 @@ int boot_find_disk(const struct context *c, const char *disk, uint64_t timeout, 
 }
 
 void boot_wait_tpm(const struct context *c, uint64_t timeout) {
-        uint64_t begun = now_ms();
+        int64_t begun = clock_ms();
 
         while (!c->tcti[0] && access(TPM_DEVICE, F_OK) < 0 && wait_a_little(begun, timeout))
                 ;

@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/boot.h"
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/file.h"
 
@@ -124,18 +124,15 @@ static int boot(struct context *c, const struct op_boot *args, struct op_booted 
 
 int op_boot(struct context *c, const struct op_boot *args, struct op_booted *ret,
             struct refusal *why, struct error *err) {
-        struct timespec begun, ended;
+        double begun = clock_seconds();
         int r;
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &begun);
         r = boot(c, args, ret, why, err);
         if (r != OUTCOME_DONE && !ret->why.kind && !ret->fault.errnum) {
                 ret->why = *why;
                 ret->fault = *err;
         }
-        (void) clock_gettime(CLOCK_MONOTONIC, &ended);
-        ret->seconds = (double) (ended.tv_sec - begun.tv_sec) +
-                       (double) (ended.tv_nsec - begun.tv_nsec) / 1e9;
+        ret->seconds = clock_seconds() - begun;
         return r;
 }
 

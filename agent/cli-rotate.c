@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/cli.h"
 #include "agent/rotation.h"
+#include "base/clock.h"
 #include "keys/store.h"
 
 static void print_table(void) {
@@ -87,21 +87,17 @@ static int take_depth(struct cli *cli, bool *ret_slot) {
 /* How far it is: a line of JSON; or a bar, where somebody looks. */
 struct progress {
         const struct cli *cli;
-        struct timespec begun;
+        double begun;
         enum rotation_effect effect;
 };
 
 #define BAR 30 /* columns */
 
 static void draw_bar(const struct progress *p, size_t finished, size_t of) {
-        struct timespec now;
         size_t filled = finished * BAR / of;
-        double seconds, rate;
+        double seconds = clock_seconds() - p->begun;
+        double rate = seconds > 0 ? (double) finished / seconds : 0;
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        seconds = (double) (now.tv_sec - p->begun.tv_sec) +
-                  (double) (now.tv_nsec - p->begun.tv_nsec) / 1e9;
-        rate = seconds > 0 ? (double) finished / seconds : 0;
         fprintf(stderr, "\r  %-8s [%.*s%*s] %zu/%zu  %.0f/s  %.1f s left ",
                 rotation_effect_name(p->effect), (int) filled, "##############################",
                 (int) (BAR - filled), "", finished, of, rate,
@@ -116,7 +112,7 @@ static void show_progress(void *context, enum rotation_effect effect, size_t fin
 
         if (p->effect != effect || finished == 1) {
                 p->effect = effect;
-                (void) clock_gettime(CLOCK_MONOTONIC, &p->begun);
+                p->begun = clock_seconds();
         }
         if (p->cli->json)
                 printf("{\"event\":\"progress\",\"step\":\"%s\",\"done\":%zu,\"of\":%zu}\n",

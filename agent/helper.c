@@ -16,8 +16,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #define PIPE_SIZE (64 * 1024) /* bytes: pipe(7) */
 #define WORDS_SIZE 512        /* of one read from standard error */
@@ -68,13 +69,6 @@ static _printf_(2, 3) int failed(struct run *r, const char *fmt, ...) {
         (void) vsnprintf(r->why->what, sizeof(r->why->what), fmt, ap);
         va_end(ap);
         return HELPER_FAILED;
-}
-
-static int64_t now(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* --- in the child --- */
@@ -184,7 +178,7 @@ static int watch(struct run *r, struct error *err) {
                 struct pollfd polls[] = { { .fd = r->out, .events = POLLIN },
                                           { .fd = r->said, .events = POLLIN },
                                           { .fd = r->pidfd, .events = POLLIN } };
-                int64_t left = r->end - now();
+                int64_t left = r->end - clock_ms();
 
                 if (left <= 0)
                         return failed(r, "didn't end within %g s", r->helper->deadline / 1000.0);
@@ -244,7 +238,7 @@ int helper_run(const struct helper *h, struct secret **ret, struct helper_failur
         r = secret_new(h->max + 1, &run.buffer);
         if (r < 0)
                 return error_errno(err, r, "no locked memory for a key of %zu bytes", h->max);
-        run.end = now() + h->deadline;
+        run.end = clock_ms() + h->deadline;
         if ((r = start(&run, err)) < 0 || (r = watch(&run, err)) != HELPER_DONE)
                 return r;
         kill_all(&run);

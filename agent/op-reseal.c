@@ -2,12 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/audit.h"
 #include "agent/kek-policy.h"
 #include "agent/op.h"
+#include "base/clock.h"
 
 /* The state of the next boot, for a policy that can have it. */
 static int next_state(struct context *c, const struct op_reseal *args, struct pcrs *ret,
@@ -92,10 +92,9 @@ static int by_owner(struct context *c, const struct op_reseal *args, struct op_r
                     struct refusal *why, struct error *err) {
         _cleanup_(state_done) struct state s = { 0 };
         _cleanup_(freep) struct kek_record *record = NULL;
-        struct timespec begin, end;
+        double begun = clock_seconds();
         int r = state_read(c->state_dir, &s, err);
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &begin);
         if (r < 0 || (r = context_record(c, args->kek, &record, err)) < 0)
                 return r;
         if (record->has_current) {
@@ -116,9 +115,7 @@ static int by_owner(struct context *c, const struct op_reseal *args, struct op_r
         for (size_t i = 0; i < ret->count; i++)
                 enroll_one(c, args, ret, &ret->disks[i]);
         end_by_owner(ret);
-        (void) clock_gettime(CLOCK_MONOTONIC, &end);
-        ret->seconds =
-                (double) (end.tv_sec - begin.tv_sec) + (double) (end.tv_nsec - begin.tv_nsec) / 1e9;
+        ret->seconds = clock_seconds() - begun;
         return OUTCOME_DONE;
 }
 

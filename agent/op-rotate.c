@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "agent/archive.h"
 #include "agent/audit.h"
@@ -11,6 +10,7 @@
 #include "agent/kek-policy.h"
 #include "agent/others.h"
 #include "agent/rotate-run.h"
+#include "base/clock.h"
 
 static void rotation_done(struct rotation *r) {
         free(r->record);
@@ -392,14 +392,6 @@ static bool any_failed(const struct op_rotated *ret) {
         return false;
 }
 
-static double seconds_since(const struct timespec *start) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (double) (now.tv_sec - start->tv_sec) +
-               (double) (now.tv_nsec - start->tv_nsec) / 1e9;
-}
-
 #define NOTHING_TO_DO 2 /* beside outcomes */
 
 /* A version that waits for a boot is as old as it is: else each time that somebody looks would
@@ -534,10 +526,9 @@ int op_rotate(struct context *c, const struct op_rotate *args, struct op_rotated
         _cleanup_(rotation_done) struct rotation r = {
                 .c = c, .args = args, .ret = ret, .why = why, .err = err
         };
-        struct timespec start;
+        double begun = clock_seconds();
         int e;
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &start);
         (void) snprintf(ret->kek, sizeof(ret->kek), "%s", args->kek);
         ret->mode = args->mode;
         ret->slot = args->slot;
@@ -546,6 +537,6 @@ int op_rotate(struct context *c, const struct op_rotate *args, struct op_rotated
         e = rotate(&r);
         if (r.looked)
                 e = log_end(&r, e);
-        ret->seconds = seconds_since(&start);
+        ret->seconds = clock_seconds() - begun;
         return e;
 }

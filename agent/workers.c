@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/clock.h"
+
 #define WORKERS_MAX 64
 #define PER_CPU 2
 #define KEY_MAX 64      /* bytes of one key */
@@ -58,13 +60,6 @@ struct workers {
 
 static struct order *order_of(const struct workers *p) {
         return (struct order *) (void *) secret_data(p->order);
-}
-
-static int64_t now(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* --- in the child --- */
@@ -206,7 +201,7 @@ static int hand_over(struct workers *p, struct worker *w, struct worker_job *job
         if (job->home)
                 *job->home = (unsigned) (w - p->worker) + 1;
         w->job = job;
-        w->begun = now();
+        w->begun = clock_ms();
         return 0;
 }
 
@@ -246,7 +241,7 @@ static void end_late(struct workers *p, struct worker *w) {
 
 /* How long to wait for an answer until there's something to do without one, ms. */
 static int patience(const struct workers *p) {
-        int64_t least = INT_MAX, time = now();
+        int64_t least = INT_MAX, time = clock_ms();
 
         for (size_t i = 0; i < p->most; i++) {
                 const struct worker *w = &p->worker[i];
@@ -275,7 +270,7 @@ static int wait_some(struct workers *p, struct error *err) {
 
                 if (polls[i].revents)
                         collect(p, w);
-                else if (w->job && w->begun + p->how->deadline <= now())
+                else if (w->job && w->begun + p->how->deadline <= clock_ms())
                         end_late(p, w);
         }
         return 0;
@@ -303,7 +298,7 @@ static struct worker_job *choose(const struct workers *p, const struct worker *w
                 home = &p->worker[*job->home - 1];
                 if (home == w)
                         return job;
-                if (!other && (!home->pid || (home->job && home->begun + STUCK <= now())))
+                if (!other && (!home->pid || (home->job && home->begun + STUCK <= clock_ms())))
                         other = job;
         }
         return other;
@@ -403,14 +398,14 @@ static bool ended(pid_t pid, int64_t until) {
 
                 if (r == pid || (r < 0 && errno != EINTR))
                         return true;
-                if (now() >= until)
+                if (clock_ms() >= until)
                         return false;
                 (void) nanosleep(&moment, NULL);
         }
 }
 
 struct workers *workers_free(struct workers *p) {
-        int64_t until = now() + FAREWELL;
+        int64_t until = clock_ms() + FAREWELL;
 
         if (!p)
                 return NULL;

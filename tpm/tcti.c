@@ -15,6 +15,8 @@
 #include <tss2/tss2_tctildr.h>
 #include <tss2/tss2_tpm2_types.h>
 
+#include "base/clock.h"
+
 /* tpm2-tss' own TCTI for swtpm waits for ever, whatever time-out it's given, and ESYS' calls give
  * none. So swtpm's socket and the kernel's device are served here, without blocking; everything
  * else goes through tpm2-tss, as far as it lets itself be waited for.
@@ -58,15 +60,8 @@ void wire_set_deadline(unsigned ms) {
 
 /* --- time --- */
 
-static int64_t now_ms(void) {
-        struct timespec ts;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static int left_ms(int64_t until) {
-        int64_t left = until - now_ms();
+        int64_t left = until - clock_ms();
 
         return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int) left;
 }
@@ -92,7 +87,7 @@ static enum wire_fault await(struct wire *w, int fd, short events, int64_t until
 
 /* Return: whether @ms are over before the deadline is. */
 static bool pause_ms(int ms, int64_t until) {
-        const int64_t end = now_ms() + ms;
+        const int64_t end = clock_ms() + ms;
 
         if (end >= until)
                 return false;
@@ -298,7 +293,7 @@ static enum wire_fault converse(struct wire *w) {
         if (frame_makes_rsa(w->command, w->command_size))
                 limit *= WIRE_RSA_TIMES;
         w->took = limit;
-        until = now_ms() + limit;
+        until = clock_ms() + limit;
         for (w->tries = 1;; w->tries++) {
                 enum wire_fault f = exchange(w, until);
 
@@ -408,7 +403,7 @@ static int open_socket(struct wire *w, const char *tcti, const char *path, struc
                                  "connect to TPM: the path of the socket is too long");
         w->at.sun_family = AF_UNIX;
         (void) strcpy(w->at.sun_path, path);
-        switch (socket_connect(w, now_ms() + w->limit, &fd)) {
+        switch (socket_connect(w, clock_ms() + w->limit, &fd)) {
         case WIRE_FINE: return 0;
         case WIRE_TIMEOUT:
                 return error_set(err, -ETIMEDOUT, "connect to TPM: nobody takes the call at '%s'",
