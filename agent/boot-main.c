@@ -3,21 +3,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/reboot.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/boot-args.h"
 #include "agent/boot-record.h"
 #include "agent/boot.h"
 #include "agent/config.h"
+#include "agent/process.h"
 #include "agent/terminal.h"
 #include "base/file.h"
 
@@ -277,14 +274,9 @@ static int parse(struct boot_program *p, int argc, char **argv) {
 
 int main(int argc, char **argv) {
         struct boot_program p = { .c = CONTEXT_INIT, .cmdline = "/proc/cmdline" };
-        const struct rlimit none = { 0 };
         int status;
 
-        (void) prctl(PR_SET_DUMPABLE, 0);
-        (void) setrlimit(RLIMIT_CORE, &none);
-        (void) umask(077);
-        (void) setenv("TSS2_LOG", "all+NONE", 0);
-        (void) signal(SIGPIPE, SIG_IGN);
+        process_harden();
         (void) copy_path(p.c.state_dir, STATE_DIR);
         (void) copy_path(p.c.config_dir, CONFIG_DIR);
         p.c.unlogged = true;

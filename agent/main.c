@@ -2,16 +2,13 @@
 #define _GNU_SOURCE
 #include <assert.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 
 #include "agent/cli.h"
 #include "agent/config.h"
+#include "agent/process.h"
 
 static const struct cli_verb *const verbs[] = {
         &verb_format, &verb_adopt,  &verb_enroll, &verb_unlock, &verb_lock,
@@ -209,19 +206,6 @@ static void look_at_terminal(struct cli *cli) {
         cli->colour = !getenv("NO_COLOR") && term && strcmp(term, "dumb") != 0;
 }
 
-/* Keys are in this process for a moment: no core, no ptrace by others of the same user. */
-static void harden(void) {
-        const struct rlimit none = { 0 };
-
-        (void) prctl(PR_SET_DUMPABLE, 0);
-        (void) setrlimit(RLIMIT_CORE, &none);
-        (void) umask(077);
-        /* Before there are threads, as argon2 makes them: tpm/ does it only then. */
-        (void) setenv("TSS2_LOG", "all+NONE", 0);
-        /* A TPM simulator that goes away is a fault to report, not the end of us. */
-        (void) signal(SIGPIPE, SIG_IGN);
-}
-
 static int run(struct cli *cli, int argc, char **argv) {
         struct error err = { 0 };
         const char *tcti = getenv("DISKSEAL_TCTI");
@@ -243,7 +227,7 @@ int main(int argc, char **argv) {
         struct cli cli = { .context = CONTEXT_INIT };
         int status;
 
-        harden();
+        process_harden();
         (void) copy_path(cli.context.state_dir, sizeof(cli.context.state_dir), STATE_DIR);
         (void) copy_path(cli.context.config_dir, sizeof(cli.context.config_dir), CONFIG_DIR);
         status = run(&cli, argc, argv);
