@@ -70,30 +70,14 @@ static bool cover_version(const struct kek *kek, const char *created, const char
                json_add_string(v, "created", created) && json_add(o, key, TAKE(v));
 }
 
-static struct json *cover_retired(const struct retired *e) {
-        _cleanup_(json_freep) struct json *o = json_new_object();
-
-        if (!json_add_uint(o, "version", e->version) ||
-            !json_add_string(o, "created", e->created) ||
-            !json_add_string(o, "retired", e->retired) || !json_add_uint(o, "le", e->le) ||
-            !json_add_bytes(o, "object", e->object, sizeof(e->object)) ||
-            !wraps_print(e->wrap, e->wraps, o))
-                return NULL;
-        return TAKE(o);
-}
-
 /* Nothing where there are none: a MAC from before there were any stays good. */
 static bool cover_others(const struct kek_record *r, struct json *covered) {
         _cleanup_(json_freep) struct json *list = json_new_array();
 
         for (size_t i = 0; i < r->others_count; i++) {
-                const struct other_kek *e = &r->other[i];
                 struct json *o = json_new_object();
 
-                if (!json_append(list, o) || !json_add_string(o, "name", e->name) ||
-                    !json_add_uint(o, "version", e->version) ||
-                    !json_add_bytes(o, "object", e->object, sizeof(e->object)) ||
-                    !wraps_print(e->wrap, e->wraps, o))
+                if (!json_append(list, o) || !other_print(&r->other[i], o))
                         return false;
         }
         return r->others_count == 0 || json_add(covered, "others", TAKE(list));
@@ -102,9 +86,12 @@ static bool cover_others(const struct kek_record *r, struct json *covered) {
 int archive_covered(const struct kek_record *r, char **ret, struct error *err) {
         _cleanup_(json_freep) struct json *o = json_new_object(), *retired = json_new_array();
 
-        for (size_t i = 0; i < r->retired_count; i++)
-                if (!json_append(retired, cover_retired(&r->retired[i])))
+        for (size_t i = 0; i < r->retired_count; i++) {
+                struct json *e = json_new_object();
+
+                if (!json_append(retired, e) || !retired_print(&r->retired[i], e))
                         return error_nomem(err);
+        }
         if (!json_add_string(o, "name", r->name) || !json_add_string(o, "policy", r->policy) ||
             !json_add_uint(o, "generation", r->generation) ||
             (r->staged_slot && !json_add_string(o, "depth", "slot")) ||

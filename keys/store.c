@@ -377,7 +377,7 @@ static bool print_version(const struct kek *kek, const char *created, const char
                keep_of_version(kek, member(origin, "staged"), o) && json_add(record, key, TAKE(o));
 }
 
-bool wraps_print(const struct retired_wrap *wrap, unsigned count, struct json *o) {
+static bool print_wraps(const struct retired_wrap *wrap, unsigned count, struct json *o) {
         _cleanup_(json_freep) struct json *wraps = json_new_array();
 
         for (unsigned i = 0; i < count; i++) {
@@ -388,6 +388,20 @@ bool wraps_print(const struct retired_wrap *wrap, unsigned count, struct json *o
                         return false;
         }
         return json_add(o, "wraps", TAKE(wraps));
+}
+
+bool retired_print(const struct retired *e, struct json *o) {
+        return json_add_uint(o, "version", e->version) &&
+               json_add_string(o, "created", e->created) &&
+               json_add_string(o, "retired", e->retired) && json_add_uint(o, "le", e->le) &&
+               json_add_bytes(o, "object", e->object, sizeof(e->object)) &&
+               print_wraps(e->wrap, e->wraps, o);
+}
+
+bool other_print(const struct other_kek *e, struct json *o) {
+        return json_add_string(o, "name", e->name) && json_add_uint(o, "version", e->version) &&
+               json_add_bytes(o, "object", e->object, sizeof(e->object)) &&
+               print_wraps(e->wrap, e->wraps, o);
 }
 
 /* Both lists are in order, so that @at only moves on. */
@@ -430,11 +444,8 @@ static bool print_retired(const struct kek_record *r, const struct json *origin,
                 const struct retired *e = &r->retired[i];
                 struct json *o = json_new_object();
 
-                if (!json_append(list, o) || !json_add_uint(o, "version", e->version) ||
-                    !json_add_string(o, "created", e->created) ||
-                    !json_add_string(o, "retired", e->retired) || !json_add_uint(o, "le", e->le) ||
-                    !json_add_bytes(o, "object", e->object, sizeof(e->object)) ||
-                    !wraps_print(e->wrap, e->wraps, o) || (was && !keep_of_retired(e, was, &at, o)))
+                if (!json_append(list, o) || !retired_print(e, o) ||
+                    (was && !keep_of_retired(e, was, &at, o)))
                         return false;
         }
         return json_add_uint(record, "generation", r->generation) &&
@@ -474,10 +485,8 @@ static bool print_others(const struct kek_record *r, const struct json *origin,
                 const struct other_kek *e = &r->other[i];
                 struct json *o = json_new_object();
 
-                if (!json_append(list, o) || !json_add_string(o, "name", e->name) ||
-                    !json_add_uint(o, "version", e->version) ||
-                    !json_add_bytes(o, "object", e->object, sizeof(e->object)) ||
-                    !wraps_print(e->wrap, e->wraps, o) || (was && !keep_of_other(e, was, o)))
+                if (!json_append(list, o) || !other_print(e, o) ||
+                    (was && !keep_of_other(e, was, o)))
                         return false;
         }
         return json_add(record, "others", TAKE(list));

@@ -36,5 +36,6 @@ int wraps_seal(struct retired_wrap *wrap, unsigned *count, const struct wrap_bin
 /* Drops those by other versions where there's one by @version. */
 void wraps_keep_only(struct retired_wrap *wrap, unsigned *count, uint32_t version);
 
-/* As member "wraps" of @o. */
-bool wraps_print(const struct retired_wrap *wrap, unsigned count, struct json *o) _warn_unused_;
+/* What stands of an entry in a record, and is covered by its MAC: as members of @o. */
+bool retired_print(const struct retired *e, struct json *o) _warn_unused_;
+bool other_print(const struct other_kek *e, struct json *o) _warn_unused_;
