@@ -101,17 +101,6 @@ void audit_line_done(struct audit_line *l) {
         l->data = json_free(l->data);
 }
 
-static int copy(const struct json *o, const char *key, char *ret, size_t size, struct error *err) {
-        const char *text;
-        int r = json_get_string(o, key, &text, err);
-
-        if (r < 0)
-                return r;
-        return (size_t) snprintf(ret, size, "%s", text) < size
-                       ? 0
-                       : error_set(err, -EBADMSG, "%s is too long", key);
-}
-
 static int take_members(const struct json *o, struct audit_line *l, struct error *err) {
         uint8_t sum[SHA256_SIZE];
         const struct json *data;
@@ -121,10 +110,10 @@ static int take_members(const struct json *o, struct audit_line *l, struct error
                 return error_set(err, -EBADMSG, "it isn't a line of the audit log");
         if ((r = json_get(o, "data", &data, err)) < 0 ||
             (r = json_get_uint(o, "seq", AUDIT_SEQ_MAX, &l->head.seq, err)) < 0 ||
-            (r = copy(o, "prev", l->prev, sizeof(l->prev), err)) < 0 ||
-            (r = copy(o, "time", l->time, sizeof(l->time), err)) < 0 ||
-            (r = copy(o, "event", l->event, sizeof(l->event), err)) < 0 ||
-            (r = copy(o, "subject", l->subject, sizeof(l->subject), err)) < 0)
+            (r = json_get_text(o, "prev", l->prev, sizeof(l->prev), err)) < 0 ||
+            (r = json_get_text(o, "time", l->time, sizeof(l->time), err)) < 0 ||
+            (r = json_get_text(o, "event", l->event, sizeof(l->event), err)) < 0 ||
+            (r = json_get_text(o, "subject", l->subject, sizeof(l->subject), err)) < 0)
                 return r;
         if (!json_is_object(data) || l->head.seq == 0 || !hex_decode(l->prev, sum, sizeof(sum)))
                 return error_set(err, -EBADMSG, "it isn't a line of the audit log");
@@ -235,8 +224,8 @@ static int check_repaired(struct audit_walk *w, const struct audit_line *l, stru
                 return r;
         return strcmp(l->event, REPAIRED) == 0 && l->head.seq == w->head.seq + 1 &&
                json_get_uint(l->data, "bytes", AUDIT_TORN_MAX, &bytes, &ignored) == 0 &&
-               copy(l->data, "hash", hash, sizeof(hash), &ignored) == 0 &&
-               copy(l->data, "before", before, sizeof(before), &ignored) == 0 &&
+               json_get_text(l->data, "hash", hash, sizeof(hash), &ignored) == 0 &&
+               json_get_text(l->data, "before", before, sizeof(before), &ignored) == 0 &&
                bytes == torn.size && strcmp(hash, torn.hash) == 0 &&
                strcmp(l->prev, torn.hash) == 0 && strcmp(before, prev_of(&w->head)) == 0;
 }

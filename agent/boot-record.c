@@ -38,32 +38,20 @@ int boot_record_write(const struct context *c, const struct boot_record *b, stru
         return file_write(path, text, strlen(text), 0644, err);
 }
 
-static int get_text(const struct json *o, const char *key, char *ret, size_t size,
-                    struct error *err) {
-        const char *text;
-        int r = json_get_string(o, key, &text, err);
-
-        if (r < 0)
-                return r;
-        (void) snprintf(ret, size, "%s", text);
-        make_printable(ret);
-        return 0;
-}
-
 static int parse(const struct json *o, struct boot_record *ret, struct error *err) {
         struct boot_record b = { .end = BOOT_ENDS };
         uint64_t version;
         char end[12];
         int r;
 
-        if ((r = get_text(o, "result", end, sizeof(end), err)) < 0 ||
-            (r = get_text(o, "disk", b.disk, sizeof(b.disk), err)) < 0 ||
-            (r = get_text(o, "kek", b.kek, sizeof(b.kek), err)) < 0 ||
+        if ((r = json_get_text(o, "result", end, sizeof(end), err)) < 0 ||
+            (r = json_get_text(o, "disk", b.disk, sizeof(b.disk), err)) < 0 ||
+            (r = json_get_text(o, "kek", b.kek, sizeof(b.kek), err)) < 0 ||
             (r = json_get_uint(o, "version", KEK_VERSION_MAX, &version, err)) < 0 ||
-            (r = get_text(o, "id", b.id, sizeof(b.id), err)) < 0 ||
-            (r = get_text(o, "why", b.why, sizeof(b.why), err)) < 0 ||
+            (r = json_get_text(o, "id", b.id, sizeof(b.id), err)) < 0 ||
+            (r = json_get_text(o, "why", b.why, sizeof(b.why), err)) < 0 ||
             (r = json_get_uint(o, "ms", INT64_MAX, &b.ms, err)) < 0 ||
-            (r = get_text(o, "time", b.time, sizeof(b.time), err)) < 0)
+            (r = json_get_text(o, "time", b.time, sizeof(b.time), err)) < 0)
                 return r;
         for (unsigned i = 0; i < BOOT_ENDS; i++)
                 if (strcmp(end, ends[i]) == 0)
@@ -71,6 +59,10 @@ static int parse(const struct json *o, struct boot_record *ret, struct error *er
         if (b.end == BOOT_ENDS)
                 return error_set(err, -EBADMSG, "member 'result' is none that there is");
         b.version = (uint32_t) version;
+        make_printable(b.disk);
+        make_printable(b.kek);
+        make_printable(b.id);
+        make_printable(b.why);
         *ret = b;
         return 0;
 }

@@ -73,19 +73,6 @@ void state_drop(struct state *s, const char *uuid) {
         memmove(d, d + 1, (size_t) (&s->disks[s->count] - d) * sizeof(*d));
 }
 
-static int get_text(const struct json *o, const char *key, char *ret, size_t size,
-                    struct error *err) {
-        const char *text;
-        int r = json_get_string(o, key, &text, err);
-
-        if (r < 0)
-                return r;
-        if (strlen(text) >= size)
-                return error_set(err, -EBADMSG, "member '%s' is too long", key);
-        (void) snprintf(ret, size, "%s", text);
-        return 0;
-}
-
 static int parse_slots(const struct json *o, const char *key, uint32_t *ret_mask,
                        struct state_disk *ret, struct error *err) {
         const struct json *list;
@@ -115,7 +102,7 @@ static int parse_optional(const struct json *o, struct state_disk *ret, struct e
         int r = 0;
 
         if (json_has(o, "header"))
-                r = get_text(o, "header", ret->header, sizeof(ret->header), err);
+                r = json_get_text(o, "header", ret->header, sizeof(ret->header), err);
         if (r == 0 && json_has(o, "size"))
                 r = json_get_uint(o, "size", INT64_MAX, &ret->size, err);
         if (r == 0 && json_has(o, "version")) {
@@ -123,7 +110,7 @@ static int parse_optional(const struct json *o, struct state_disk *ret, struct e
                 ret->version = (uint32_t) version;
         }
         if (r == 0 && json_has(o, "seen"))
-                r = get_text(o, "seen", ret->seen, sizeof(ret->seen), err);
+                r = json_get_text(o, "seen", ret->seen, sizeof(ret->seen), err);
         if (r == 0 && json_has(o, "replacing"))
                 r = parse_slots(o, "replacing", &ret->replacing, ret, err);
         return r;
@@ -132,11 +119,11 @@ static int parse_optional(const struct json *o, struct state_disk *ret, struct e
 static int parse_disk(const struct json *o, struct state_disk *ret, struct error *err) {
         int r;
 
-        if ((r = get_text(o, "name", ret->name, sizeof(ret->name), err)) < 0 ||
-            (r = get_text(o, "uuid", ret->uuid, sizeof(ret->uuid), err)) < 0 ||
-            (r = get_text(o, "device", ret->device, sizeof(ret->device), err)) < 0 ||
-            (r = get_text(o, "role", ret->role, sizeof(ret->role), err)) < 0 ||
-            (r = get_text(o, "kek", ret->kek, sizeof(ret->kek), err)) < 0 ||
+        if ((r = json_get_text(o, "name", ret->name, sizeof(ret->name), err)) < 0 ||
+            (r = json_get_text(o, "uuid", ret->uuid, sizeof(ret->uuid), err)) < 0 ||
+            (r = json_get_text(o, "device", ret->device, sizeof(ret->device), err)) < 0 ||
+            (r = json_get_text(o, "role", ret->role, sizeof(ret->role), err)) < 0 ||
+            (r = json_get_text(o, "kek", ret->kek, sizeof(ret->kek), err)) < 0 ||
             (r = parse_optional(o, ret, err)) < 0)
                 return r;
         if (!name_valid(ret->name) || !name_valid(ret->kek))

@@ -164,6 +164,19 @@ bool json_uint(const struct json *j, uint64_t max, uint64_t *ret) {
         return true;
 }
 
+int json_get_text(const struct json *o, const char *key, char *ret, size_t size,
+                  struct error *err) {
+        const char *text;
+        int r = json_get_string(o, key, &text, err);
+
+        if (r < 0)
+                return r;
+        if (strlen(text) >= size)
+                return error_set(err, -EBADMSG, "member '%s' is too long", key);
+        (void) snprintf(ret, size, "%s", text);
+        return 0;
+}
+
 int json_get_uint(const struct json *o, const char *key, uint64_t max, uint64_t *ret,
                   struct error *err) {
         if (!json_uint(OURS(member(o, key)), max, ret))

@@ -48,6 +48,9 @@ int json_get_array(const struct json *o, const char *key, const struct json **re
                    struct error *err) _warn_unused_;
 int json_get_string(const struct json *o, const char *key, const char **ret,
                     struct error *err) _warn_unused_;
+/* A copy of it, with its NUL; -EBADMSG where it's longer. */
+int json_get_text(const struct json *o, const char *key, char *ret, size_t size,
+                  struct error *err) _warn_unused_;
 /* An integer from 0 to @max. */
 int json_get_uint(const struct json *o, const char *key, uint64_t max, uint64_t *ret,
                   struct error *err) _warn_unused_;

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include <tss2/tss2_tctildr.h>
 #include <tss2/tss2_tpm2_types.h>
