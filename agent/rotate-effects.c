@@ -88,8 +88,14 @@ static int archive_old(struct rotation *r) {
                 *current = r->record->current;
                 e = archive_one(r, current);
         }
-        for (size_t i = 0; e == OUTCOME_DONE && i < r->disks.count; i++)
+        for (size_t i = 0; e == OUTCOME_DONE && i < r->disks.count; i++) {
                 e = archive_disk(r, &r->disks.disk[i]);
+                /* What opens no more can't be archived, and stops none of the other disks. */
+                if (e == OUTCOME_REFUSED && !rotate_disk_in_run(&r->disks.disk[i])) {
+                        *r->why = (struct refusal){ 0 };
+                        e = OUTCOME_DONE;
+                }
+        }
         context_release_tpm(r->c);
         return e;
 }
@@ -169,6 +175,9 @@ static bool may_revoke(struct rotation *r) {
 
                 if (d->report->what == ROTATED_LEFT)
                         return keep(r, "%s was left out", known->name);
+                /* What has ended can't be kept, and keeps nothing. */
+                if (d->report->refusal.kind == REFUSAL_RETIRED)
+                        continue;
                 if (!outlives(r, d->keks > 0 ? d->kek[0].version : known->version))
                         return keep(r,
                                     "%s may have a version that isn't in the archive: rotate again "
