@@ -15,8 +15,8 @@
 #define KEY_SIZE 32 /* bytes of a KEK */
 #define ID_SIZE 16  /* bytes of the hash of its object */
 
-/* Root may read it without possessing it: a service's session keyring is its own, and doesn't lead
- * to the user's. From <linux/key.h> of the kernel, which isn't for programs. */
+/* Root may read it without possessing it. From <linux/key.h> of the kernel, which isn't for
+ * programs. */
 #define PERMISSIONS 0x3f0b0000u /* possessor: all; user: view, read, search */
 
 /* keyctl(2) has no wrapper in the C library. */
@@ -48,6 +48,10 @@ int handover_put(const struct kek *kek, struct secret *key, struct error *err) {
 
         if (r < 0)
                 return r;
+        /* Who sets permissions has to possess it, and a service's session keyring doesn't lead to
+         * the user's: it's looked for in the process's own first, which ends with it. */
+        (void) control(KEYCTL_LINK, (unsigned long) KEY_SPEC_USER_KEYRING,
+                       (unsigned long) KEY_SPEC_PROCESS_KEYRING, 0, 0);
         id = syscall(SYS_add_key, "user", name, secret_data(key), secret_size(key),
                      KEY_SPEC_USER_KEYRING);
         if (id < 0 || control(KEYCTL_SETPERM, (unsigned long) id, PERMISSIONS, 0, 0) < 0 ||
