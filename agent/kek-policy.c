@@ -56,6 +56,18 @@ static int refuse(struct refusal *why, const char *subject, const struct kek *ke
                            subject, kek->name, kek->version, text, wanted);
 }
 
+static int refuse_differing(struct refusal *why, const char *subject, const struct kek *kek,
+                            const struct policy *has, const struct policy *must) {
+        char text[POLICY_TEXT_MAX], wanted[POLICY_TEXT_MAX];
+
+        policy_text(has, text);
+        policy_text(must, wanted);
+        /* What the text doesn't show. */
+        if (strcmp(text, wanted) == 0)
+                (void) snprintf(wanted, sizeof(wanted), "with signatures by another key");
+        return refuse(why, subject, kek, has, wanted);
+}
+
 /* Whoever boots a system of their own can seal to a list that has its state and ours. Known are the
  * states in which this machine sealed itself, and the one that it is in. */
 static int check_origin(struct context *c, const char *subject, const struct kek *kek,
@@ -102,7 +114,6 @@ static int check_unknown(const char *subject, const struct kek *kek, const struc
 static int check_known(struct context *c, const char *subject, const struct kek *kek,
                        const struct kek_record *record, struct refusal *why, struct error *err) {
         struct policy has, must;
-        char wanted[POLICY_TEXT_MAX];
         int r = 1;
 
         if (!policy_of_steps(&kek->steps, &has))
@@ -121,10 +132,8 @@ static int check_known(struct context *c, const char *subject, const struct kek 
                 r = check_unknown(subject, kek, &has, why, err);
         else if (policy_same(&has, &must))
                 r = OUTCOME_DONE;
-        else {
-                policy_text(&must, wanted);
-                r = refuse(why, subject, kek, &has, wanted);
-        }
+        else
+                r = refuse_differing(why, subject, kek, &has, &must);
         if (r != OUTCOME_DONE)
                 return r;
         if (record && record->has_current && record->current.has_counter && !kek->has_counter)
