@@ -123,8 +123,8 @@ static int by_mirror(struct search *s, const struct kek_record *here, const stru
         if (r == OUTCOME_DONE)
                 archive_adopt(s->c, mirror,
                               damage->errnum ? "damaged"
-                              : missing      ? "missing"
-                                             : "older than its mirror: it was put back");
+                              : missing      ? ARCHIVE_MISSING
+                                             : ARCHIVE_OLDER);
         return r;
 }
 

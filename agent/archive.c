@@ -577,6 +577,24 @@ void archive_adopt(struct context *c, const struct kek_record *mirror, const cha
                         from, (unsigned long long) mirror->generation);
 }
 
+int archive_record_newest(struct context *c, const char *name, struct kek_record **ret,
+                          struct refusal *why, struct error *err) {
+        _cleanup_(freep) struct kek_record *mirror = calloc(1, sizeof(*mirror));
+        int r = mirror ? archive_record(c, name, ret, why, err) : error_nomem(err);
+
+        if (r != OUTCOME_DONE)
+                return r;
+        r = newer_mirror(c, name, (*ret)->generation, mirror, err);
+        if (r == OUTCOME_REFUSED)
+                return OUTCOME_DONE;
+        if (r < 0)
+                return r;
+        archive_adopt(c, mirror, (*ret)->has_current ? ARCHIVE_OLDER : ARCHIVE_MISSING);
+        free(*ret);
+        *ret = TAKE(mirror);
+        return OUTCOME_DONE;
+}
+
 int archive_record(struct context *c, const char *name, struct kek_record **ret,
                    struct refusal *why, struct error *err) {
         _cleanup_(freep) struct kek_record *mirror = NULL;

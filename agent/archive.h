@@ -21,6 +21,11 @@
 int archive_record(struct context *c, const char *name, struct kek_record **ret,
                    struct refusal *why, struct error *err) _warn_unused_;
 
+/* The same, or the mirror's where that is newer and proven: this state was put back from a
+ * snapshot, or a cut came between the two. */
+int archive_record_newest(struct context *c, const char *name, struct kek_record **ret,
+                          struct refusal *why, struct error *err) _warn_unused_;
+
 /* The first version of a KEK, or the first on another TPM: @record may have versions that nothing
  * opens here; they are kept as lost ones, and the file as it was beside it. */
 int archive_begin(struct context *c, struct kek_record *record, const struct archive_key *first,
@@ -80,8 +85,12 @@ int archive_vouch(struct context *c, struct kek_record *record, struct refusal *
 /* The same for a record of the mirror, which nobody believes before. */
 int archive_prove(struct context *c, const struct kek_record *record, struct refusal *why,
                   struct error *err) _warn_unused_;
+#define ARCHIVE_OLDER "older than its mirror"
+#define ARCHIVE_MISSING "missing"
+
 /* Puts a proven record of the mirror in the place of what's here, which is older, damaged (then
- * it's kept beside) or missing, as far as that can be logged and written; context.note says so. */
+ * it's kept beside) or missing, as far as that can be logged and written; context.note says so, and
+ * @what was wrong. */
 void archive_adopt(struct context *c, const struct kek_record *mirror, const char *what);
 
 /* --- for context_kek() --- */

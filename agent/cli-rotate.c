@@ -160,6 +160,7 @@ static int every_kek(struct cli *cli, struct op_rotate *args) {
         for (size_t i = 0; i < count; i++) {
                 args->kek = names[i];
                 status = worse(status, one_kek(cli, args));
+                cli_note(cli);
                 context_done(&cli->context);
                 cli->context = context_like(&like);
         }

@@ -67,6 +67,11 @@ int cli_slot(const struct cli *cli) {
         return *value >= '0' && *value <= '9' && *end == '\0' && n < LUKS_SLOTS_MAX ? (int) n : -2;
 }
 
+void cli_note(const struct cli *cli) {
+        if (cli->context.note[0] && !cli->quiet)
+                fprintf(stderr, "diskseal: note: %s\n", cli->context.note);
+}
+
 void cli_say(const struct cli *cli, const char *fmt, ...) {
         va_list ap;
 

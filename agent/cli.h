@@ -121,6 +121,8 @@ int cli_failed(const struct cli *cli, int outcome, const struct refusal *why,
 int cli_usage(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
 /* A line for people, unless -q or --json was given. */
 void cli_say(const struct cli *cli, const char *fmt, ...) _printf_(2, 3);
+/* What the context has for the user beside the result, if anything. */
+void cli_note(const struct cli *cli);
 /* Prints @json, which it frees. NULL: out of memory. Return: an exit status. */
 int cli_print_json(struct json *json);
 /* The same on one line: where others stand before or behind it. */

@@ -231,8 +231,7 @@ int main(int argc, char **argv) {
         (void) copy_path(cli.context.state_dir, sizeof(cli.context.state_dir), STATE_DIR);
         (void) copy_path(cli.context.config_dir, sizeof(cli.context.config_dir), CONFIG_DIR);
         status = run(&cli, argc, argv);
-        if (cli.context.note[0] && !cli.quiet)
-                fprintf(stderr, "diskseal: note: %s\n", cli.context.note);
+        cli_note(&cli);
         context_done(&cli.context);
         if (fflush(stdout) != 0 && status == EXIT_DONE) {
                 perror("diskseal: standard output");

@@ -436,7 +436,7 @@ static int look(struct rotation *r) {
         e = rotate_disks_survey(r->c, ret->kek, ret, &r->disks, r->err);
         if (e < 0)
                 return e;
-        e = archive_record(r->c, ret->kek, &r->record, r->why, r->err);
+        e = archive_record_newest(r->c, ret->kek, &r->record, r->why, r->err);
         if (e != OUTCOME_DONE)
                 return e;
         e = select_disks(r);
