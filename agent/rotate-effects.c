@@ -6,6 +6,7 @@
 
 #include "agent/archive.h"
 #include "agent/audit.h"
+#include "agent/handover.h"
 #include "agent/mirror.h"
 #include "agent/rotate-run.h"
 #include "tpm/nv.h"
@@ -193,9 +194,47 @@ static bool may_revoke(struct rotation *r) {
         return true;
 }
 
+/* Whether the boot handed it over. */
+static bool is_handed_over(const struct kek *kek) {
+        _cleanup_(secret_freep) struct secret *key = NULL;
+        struct error ignored = { 0 };
+
+        return handover_get(kek, &key, &ignored) > 0;
+}
+
+static bool replaces(const struct rotation *r, const struct kek *kek) {
+        return kek->version < r->target.version && strcmp(kek->name, r->target.name) == 0;
+}
+
+/* What the boot handed over opens the disks until the next one, so the new version has to be there
+ * before they have it alone. It could be that no boot did. What wants a second factor now goes on
+ * wanting it. */
+static void hand_over_new(struct rotation *r) {
+        struct error err = { 0 };
+        bool wanted = false;
+
+        for (size_t i = 0; i < r->disks.count; i++)
+                for (unsigned k = 0; k < r->disks.disk[i].keks && !wanted; k++) {
+                        const struct kek *kek = &r->disks.disk[i].kek[k];
+
+                        wanted = replaces(r, kek) && kek->factor.kind == r->target.factor.kind &&
+                                 is_handed_over(kek);
+                }
+        if (wanted && handover_put(&r->target, r->target_key, &err) < 0)
+                (void) snprintf(r->c->note, sizeof(r->c->note), "%.200s", err.text);
+}
+
+static void take_back_old(const struct rotation *r) {
+        for (size_t i = 0; i < r->disks.count; i++)
+                for (unsigned k = 0; k < r->disks.disk[i].keks; k++)
+                        if (replaces(r, &r->disks.disk[i].kek[k]))
+                                handover_drop(&r->disks.disk[i].kek[k]);
+}
+
 static int end_old(struct rotation *r) {
         int e;
 
+        hand_over_new(r);
         if (!may_revoke(r))
                 return OUTCOME_DONE;
         e = op_kek_revoke(r->c, &r->target, r->target_key, &r->ret->counter, r->why, r->err);
@@ -250,6 +289,8 @@ static int settle(struct rotation *r) {
                 return e;
         e = archive_settle(r->c, r->record, &new, r->why, r->err);
         context_release_tpm(r->c);
+        if (e == OUTCOME_DONE)
+                take_back_old(r);
         r->ret->archived = is_archived(r->record, r->ret->from);
         return e;
 }
