@@ -69,7 +69,8 @@ static int open_kek(struct work *k) {
         };
         r = op_kek_current(k->w.c, &k->kek, &why, k->w.err);
         for (size_t i = 0; i < ARRAY_SIZE(final); i++)
-                if (r == OUTCOME_REFUSED && why.kind == final[i]) {
+                if (r == OUTCOME_REFUSED && why.kind == final[i] &&
+                    !(k->args->all_disks && why.kind == REFUSAL_POLICY_DIFFERS)) {
                         *k->w.why = why;
                         context_release_tpm(k->w.c);
                         return r;

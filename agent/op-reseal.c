@@ -53,7 +53,8 @@ static void enroll_one(struct context *c, const struct op_reseal *args, struct o
                        struct op_rotated_disk *d) {
         struct op_reenroll one = { .disk = { d->known.name, NULL },
                                    .owner = args->owner,
-                                   .policy = args->policy };
+                                   .policy = args->policy,
+                                   .all_disks = true };
         struct op_reenrolled done = { 0 };
         struct error unlogged = { 0 };
         int r;
@@ -119,9 +120,24 @@ static int by_owner(struct context *c, const struct op_reseal *args, struct op_r
         return OUTCOME_DONE;
 }
 
+/* Another policy for a KEK that opens is a rotation, and no disk is enrolled anew for it. */
+static int opens(struct context *c, const char *kek, struct error *err) {
+        _cleanup_(freep) struct kek_record *record = NULL;
+        struct refusal ignored = { 0 };
+        struct secret *key;
+        int r = context_record(c, kek, &record, err);
+
+        if (r < 0 || !record->has_current)
+                return r < 0 ? r : false;
+        r = context_kek_own(c, kek, &record->current, &key, &ignored, err);
+        context_release_tpm(c);
+        return r < 0 ? r : r == OUTCOME_DONE;
+}
+
 int op_reseal(struct context *c, const struct op_reseal *args, struct op_rotated *ret,
               struct refusal *why, struct error *err) {
         struct op_rotate rotate = { .kek = args->kek, .policy = args->policy };
+        bool by_tpm = !args->owner;
         struct audit_event e;
         struct pcrs next;
         int r;
@@ -136,15 +152,26 @@ int op_reseal(struct context *c, const struct op_reseal *args, struct op_rotated
         rotate.states = &next; /* none of those that it has */
         if (!c->dry_run && (r = context_lock(c, err)) < 0)
                 return r;
+        if (args->owner && args->policy && (r = opens(c, args->kek, err)) != 0) {
+                if (r < 0)
+                        return r;
+                by_tpm = true;
+        }
         e = (struct audit_event){ .event = "policy-reseal",
                                   .subject = args->kek,
                                   .result = "begin",
-                                  .fact = { { "by", args->owner ? "owner" : "tpm", 0 } } };
+                                  .fact = { { "by", by_tpm ? "tpm" : "owner", 0 } } };
         if (args->policy)
                 e.fact[1] = (struct audit_fact){ "policy", args->policy->name, 0 };
         r = audit(c, &e, err);
         if (r < 0)
                 return r;
-        r = args->owner ? by_owner(c, args, ret, why, err) : by_kek(c, &rotate, ret, why, err);
+        r = by_tpm ? by_kek(c, &rotate, ret, why, err) : OUTCOME_REFUSED;
+        /* What this boot was sealed to says nothing of other PCRs: the owner does. */
+        if (args->owner && r == OUTCOME_REFUSED && (!by_tpm || why->kind == REFUSAL_LATCHED)) {
+                op_rotated_done(ret);
+                *why = (struct refusal){ 0 };
+                r = by_owner(c, args, ret, why, err);
+        }
         return audit_result(c, e, r, err);
 }

@@ -116,6 +116,7 @@ struct op_reenroll {
         struct op_disk disk;
         const struct owner_key *owner;
         const struct named_policy *policy; /* NULL: the one that the KEK had */
+        bool all_disks;                    /* of this KEK are enrolled: it may get another policy */
 };
 
 struct op_reenrolled {
