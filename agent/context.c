@@ -125,7 +125,8 @@ int context_mirror(struct context *c, const char *name, struct kek_record **ret,
 static int take_over(struct context *c, const struct kek *kek, struct secret **ret,
                      struct error *err) {
         struct secret *key = NULL;
-        int r = c->tpm_only ? 0 : handover_get(kek, &key, err);
+        struct pcrs booted;
+        int r = c->tpm_only ? 0 : handover_get(kek, &key, &booted, err);
 
         if (r <= 0)
                 return r;

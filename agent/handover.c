@@ -41,28 +41,51 @@ static long find(const char *name) {
                        (unsigned long) (uintptr_t) "user", (unsigned long) (uintptr_t) name, 0);
 }
 
-int handover_put(const struct kek *kek, struct secret *key, struct error *err) {
-        char name[128];
-        long id;
-        int r = describe(kek, name, err);
+/* What is handed over: the key, then the PCRs, where they are known. */
+static size_t payload_size(const struct kek *kek, bool with_pcrs) {
+        return KEY_SIZE + (with_pcrs ? HANDOVER_PCRS * pcr_size(kek->sealed.pcrs.bank) : 0);
+}
 
-        if (r < 0)
-                return r;
+static int put(const char *name, struct secret *payload) {
+        long id;
+
         /* Who sets permissions has to possess it, and a service's session keyring doesn't lead to
          * the user's: it's looked for in the process's own first, which ends with it. */
         (void) control(KEYCTL_LINK, (unsigned long) KEY_SPEC_USER_KEYRING,
                        (unsigned long) KEY_SPEC_PROCESS_KEYRING, 0, 0);
-        id = syscall(SYS_add_key, "user", name, secret_data(key), secret_size(key),
+        id = syscall(SYS_add_key, "user", name, secret_data(payload), secret_size(payload),
                      KEY_SPEC_USER_KEYRING);
         if (id < 0 || control(KEYCTL_SETPERM, (unsigned long) id, PERMISSIONS, 0, 0) < 0 ||
             control(KEYCTL_SET_TIMEOUT, (unsigned long) id, HANDOVER_SECONDS, 0, 0) < 0)
-                return error_errno(err, -errno, "hand KEK %s v%u over in the kernel's keyring",
-                                   kek->name, kek->version);
+                return -errno;
         return 0;
 }
 
-int handover_get(const struct kek *kek, struct secret **ret, struct error *err) {
-        _cleanup_(secret_freep) struct secret *key = NULL;
+int handover_put(const struct kek *kek, struct secret *key, const struct pcrs *booted,
+                 struct error *err) {
+        _cleanup_(secret_freep) struct secret *payload = NULL;
+        size_t size = pcr_size(kek->sealed.pcrs.bank);
+        char name[128];
+        int r = describe(kek, name, err);
+
+        if (r < 0)
+                return r;
+        r = secret_new(payload_size(kek, booted), &payload);
+        if (r == 0) {
+                memcpy(secret_data(payload), secret_data(key), KEY_SIZE);
+                for (unsigned i = 0; booted && i < HANDOVER_PCRS; i++)
+                        memcpy(secret_data(payload) + KEY_SIZE + i * size, booted->value[i], size);
+                r = put(name, payload);
+        }
+        return r < 0 ? error_errno(err, r, "hand KEK %s v%u over in the kernel's keyring",
+                                   kek->name, kek->version)
+                     : 0;
+}
+
+int handover_get(const struct kek *kek, struct secret **ret, struct pcrs *ret_booted,
+                 struct error *err) {
+        _cleanup_(secret_freep) struct secret *payload = NULL, *key = NULL;
+        size_t size = pcr_size(kek->sealed.pcrs.bank);
         char name[128];
         long id, n;
         int r = describe(kek, name, err);
@@ -72,13 +95,19 @@ int handover_get(const struct kek *kek, struct secret **ret, struct error *err) 
         id = find(name);
         if (id < 0)
                 return 0;
-        r = secret_new(KEY_SIZE, &key);
-        if (r < 0)
+        if ((r = secret_new(payload_size(kek, true), &payload)) < 0 ||
+            (r = secret_new(KEY_SIZE, &key)) < 0)
                 return error_errno(err, r, "no locked memory for a KEK");
-        n = control(KEYCTL_READ, (unsigned long) id, (unsigned long) (uintptr_t) secret_data(key),
-                    KEY_SIZE, 0);
-        if (n != KEY_SIZE)
+        n = control(KEYCTL_READ, (unsigned long) id,
+                    (unsigned long) (uintptr_t) secret_data(payload), secret_size(payload), 0);
+        if (n != (long) payload_size(kek, false) && n != (long) payload_size(kek, true))
                 return 0;
+        memcpy(secret_data(key), secret_data(payload), KEY_SIZE);
+        *ret_booted = (struct pcrs){ .bank = kek->sealed.pcrs.bank };
+        if (n > KEY_SIZE)
+                ret_booted->mask = HANDOVER_PCRS_MASK;
+        for (unsigned i = 0; n > KEY_SIZE && i < HANDOVER_PCRS; i++)
+                memcpy(ret_booted->value[i], secret_data(payload) + KEY_SIZE + i * size, size);
         *ret = TAKE(key);
         return 1;
 }

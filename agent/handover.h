@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/pcr.h"
 #include "base/secret.h"
 #include "keys/kek.h"
 
@@ -12,14 +13,20 @@
 
 #define HANDOVER_SECONDS (7u * 24 * 60 * 60) /* then the kernel forgets them */
 
-/* In the place of one that's there. Return: 0; or a fault, -ENOSYS where the kernel has no
- * keyrings.
- */
-int handover_put(const struct kek *kek, struct secret *key, struct error *err) _warn_unused_;
+/* PCRs 0 to 14, in the bank that the KEK is sealed to, as they were when the boot opened its disks:
+ * what runs later may have extended them. The latch comes behind them. */
+#define HANDOVER_PCRS 15
+#define HANDOVER_PCRS_MASK ((1u << HANDOVER_PCRS) - 1)
 
-/* Return: 1 and the key, the caller's; 0 where it isn't there, or this process may not see it; or
- * -EPERM, -ENOMEM (no locked memory). */
-int handover_get(const struct kek *kek, struct secret **ret, struct error *err) _warn_unused_;
+/* In the place of one that's there. @booted: all of these PCRs, or NULL where they aren't known.
+ * Return: 0; or a fault, -ENOSYS where the kernel has no keyrings. */
+int handover_put(const struct kek *kek, struct secret *key, const struct pcrs *booted,
+                 struct error *err) _warn_unused_;
+
+/* Return: 1, the key, the caller's, and the PCRs, an empty mask where they weren't known; 0 where
+ * it isn't there, or this process may not see it; or -EPERM, -ENOMEM (no locked memory). */
+int handover_get(const struct kek *kek, struct secret **ret, struct pcrs *ret_booted,
+                 struct error *err) _warn_unused_;
 
 /* Takes it out, if it's there. */
 void handover_drop(const struct kek *kek);

@@ -8,6 +8,7 @@
 #include "agent/audit.h"
 #include "agent/disk.h"
 #include "agent/ek.h"
+#include "agent/handover.h"
 #include "agent/kek-policy.h"
 #include "agent/machine.h"
 #include "agent/op.h"
@@ -197,18 +198,30 @@ static int create(struct context *c, struct op_kek *k, struct making *m, struct 
 }
 
 /* What a literal or a predicted policy takes for the state of a boot is what was there when the
- * disk was opened, not what the running system made of it since. */
+ * disk was opened, not what the running system made of it since: as the boot handed it over, or as
+ * it's known of the version that it opened. */
 static int is_booted_state(const struct op_kek *k, struct error *err) {
+        const struct pcrs *now = &k->kek.sealed.pcrs;
+        _cleanup_(secret_freep) struct secret *key = NULL;
         const struct kek *before = k->before;
+        struct pcrs booted = { 0 };
         struct policy policy;
+        int r;
 
         if (!policy_of_steps(&k->kek.steps, &policy))
                 return error_set(err, -EBADMSG, "KEK %s v%u has steps of no policy", k->name,
                                  k->kek.version);
+        r = handover_get(before, &key, &booted, err);
+        if (r < 0)
+                return r;
+        if (policy.kind != POLICY_SIGNED && r > 0 && booted.bank == now->bank &&
+            (booted.mask & now->mask) == now->mask) {
+                booted.mask = now->mask;
+                return pcrs_equal(&booted, now);
+        }
         switch (policy.kind) {
-        case POLICY_PREDICTED:
-                return policy_has_alternative(&before->steps, &k->kek.sealed.pcrs, err);
-        case POLICY_LITERAL: return pcrs_equal(&before->sealed.pcrs, &k->kek.sealed.pcrs);
+        case POLICY_PREDICTED: return policy_has_alternative(&before->steps, now, err);
+        case POLICY_LITERAL: return pcrs_equal(&before->sealed.pcrs, now);
         case POLICY_SIGNED:
         case POLICY_KINDS: break;
         }

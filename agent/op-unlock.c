@@ -122,14 +122,24 @@ static int latch(struct context *c, const struct disk *d, const struct opened *o
 }
 
 /* For whoever opens other disks later, or rotates: what the TPM gave, since that alone vouches for
- * archives. The boot goes on without it. */
-static void hand_over(const struct context *c, struct op_unlocked *ret) {
+ * archives; and in which state. The boot goes on without it. */
+static void hand_over(struct context *c, struct op_unlocked *ret) {
+        struct pcrs booted = { .bank = PCR_BANKS };
         struct error err = { 0 };
+        int r = 0;
 
-        for (unsigned i = 0; i < c->open; i++)
-                if (!c->opened[i].archived &&
-                    handover_put(&c->opened[i].kek, c->opened[i].key, &err) < 0)
+        for (unsigned i = 0; i < c->open; i++) {
+                const struct kek *kek = &c->opened[i].kek;
+
+                if (c->opened[i].archived)
+                        continue;
+                if (booted.bank != kek->sealed.pcrs.bank && (r = context_tpm(c, &err)) == 0)
+                        r = tpm_pcr_read(c->tpm, kek->sealed.pcrs.bank, HANDOVER_PCRS_MASK, &booted,
+                                         &err);
+                if (handover_put(kek, c->opened[i].key, r == 0 ? &booted : NULL, &err) < 0)
                         (void) snprintf(ret->kept_back, sizeof(ret->kept_back), "%s", err.text);
+        }
+        context_release_tpm(c);
 }
 
 static int activate(struct context *c, struct disk *d, const struct opened *o,

@@ -194,14 +194,6 @@ static bool may_revoke(struct rotation *r) {
         return true;
 }
 
-/* Whether the boot handed it over. */
-static bool is_handed_over(const struct kek *kek) {
-        _cleanup_(secret_freep) struct secret *key = NULL;
-        struct error ignored = { 0 };
-
-        return handover_get(kek, &key, &ignored) > 0;
-}
-
 static bool replaces(const struct rotation *r, const struct kek *kek) {
         return kek->version < r->target.version && strcmp(kek->name, r->target.name) == 0;
 }
@@ -210,17 +202,24 @@ static bool replaces(const struct rotation *r, const struct kek *kek) {
  * before they have it alone. It could be that no boot did. What wants a second factor now goes on
  * wanting it. */
 static void hand_over_new(struct rotation *r) {
+        struct pcrs booted = { 0 };
         struct error err = { 0 };
-        bool wanted = false;
+        int there = 0, e = 0;
 
         for (size_t i = 0; i < r->disks.count; i++)
-                for (unsigned k = 0; k < r->disks.disk[i].keks && !wanted; k++) {
+                for (unsigned k = 0; k < r->disks.disk[i].keks && there == 0; k++) {
+                        _cleanup_(secret_freep) struct secret *key = NULL;
                         const struct kek *kek = &r->disks.disk[i].kek[k];
 
-                        wanted = replaces(r, kek) && kek->factor.kind == r->target.factor.kind &&
-                                 is_handed_over(kek);
+                        if (replaces(r, kek) && kek->factor.kind == r->target.factor.kind)
+                                there = handover_get(kek, &key, &booted, &err);
                 }
-        if (wanted && handover_put(&r->target, r->target_key, &err) < 0)
+        if (there > 0)
+                e = handover_put(&r->target, r->target_key,
+                                 booted.mask && booted.bank == r->target.sealed.pcrs.bank ? &booted
+                                                                                          : NULL,
+                                 &err);
+        if (there < 0 || e < 0)
                 (void) snprintf(r->c->note, sizeof(r->c->note), "%.200s", err.text);
 }
 

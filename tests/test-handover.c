@@ -30,17 +30,24 @@ static struct secret *key_of(uint8_t byte) {
         return key;
 }
 
-static void holds(const struct kek *kek, int byte) {
+/* @byte: of the key; less than none where there's none. @booted: NULL for none. */
+static void holds(const struct kek *kek, int byte, const struct pcrs *booted) {
         _cleanup_(secret_freep) struct secret *got = NULL;
+        struct pcrs pcrs = { .mask = 1 };
         struct error err = { 0 };
 
-        assert_int_equal(handover_get(kek, &got, &err), byte >= 0);
+        assert_int_equal(handover_get(kek, &got, &pcrs, &err), byte >= 0);
+        if (byte >= 0 && booted)
+                assert_true(pcrs_equal(&pcrs, booted));
+        else if (byte >= 0)
+                assert_int_equal(pcrs.mask, 0);
         for (size_t i = 0; got && i < secret_size(got); i++)
                 assert_int_equal(secret_data(got)[i], byte);
 }
 
 static void from_one_session_to_another(void **state) {
         _cleanup_(secret_freep) struct secret *one = key_of(1), *two = key_of(2);
+        struct pcrs booted = { .mask = HANDOVER_PCRS_MASK };
         char name[40];
         struct error err = { 0 };
         struct kek kek, other;
@@ -48,21 +55,23 @@ static void from_one_session_to_another(void **state) {
         (void) state;
         (void) snprintf(name, sizeof(name), "%d", getpid());
         kek = of(name);
+        for (unsigned i = 0; i < HANDOVER_PCRS; i++)
+                memset(booted.value[i], (int) i, PCR_SIZE_MAX);
         other = of("another object");
-        holds(&kek, -1);
+        holds(&kek, -1, NULL);
         leave_session();
-        assert_int_equal(handover_put(&kek, one, &err), 0);
-        holds(&kek, 1);
-        holds(&other, -1);
+        assert_int_equal(handover_put(&kek, one, &booted, &err), 0);
+        holds(&kek, 1, &booted);
+        holds(&other, -1, NULL);
         leave_session();
-        holds(&kek, 1);
+        holds(&kek, 1, &booted);
         /* In the place of the one that's there. */
-        assert_int_equal(handover_put(&kek, two, &err), 0);
+        assert_int_equal(handover_put(&kek, two, NULL, &err), 0);
         leave_session();
-        holds(&kek, 2);
+        holds(&kek, 2, NULL);
         leave_session();
         handover_drop(&kek);
-        holds(&kek, -1);
+        holds(&kek, -1, NULL);
         handover_drop(&kek);
 }
 
