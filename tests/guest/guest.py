@@ -3,8 +3,10 @@
 methods without an underscore; README.md has examples."""
 import contextlib
 import os
+import random
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,8 +26,10 @@ class Failed(Exception):
 
 
 def copy(path, to):
-    """A disk's copy: it has its holes, or even its blocks, in common with the first."""
-    subprocess.run(["cp", "--reflink=auto", "--sparse=always", path, to], check=True)
+    """A copy of a disk, or of a folder: it has its holes, or even its blocks, in common with the
+    first."""
+    subprocess.run(["rm", "-rf", to], check=True)
+    subprocess.run(["cp", "-rT", "--reflink=auto", "--sparse=always", path, to], check=True)
 
 
 def taken(stream):
@@ -37,21 +41,28 @@ def taken(stream):
 
 
 class Guest(machine.Machine):
-    """A machine with the disks "esp" and "root" of an image.Image, and more where a test wants them.
+    """A machine with the disks of an image.Image, and more where a test wants them.
     All that it has are files in self.folder: the disks, the TPM's state in tpm/, vars (the
     firmware's). As long as it's off they are the test's to change."""
 
     SIZE = ["-m", "1024", "-smp", "2"]
 
-    def __init__(self, folder, of):
+    def __init__(self, folder, of, seed=None):
         super().__init__(folder)
-        self.disks = ["esp", "root"]
+        self.disks = list(of.disks)
+        self.count = 1  # of what a test repeats: run --count
+        self.random = random.Random(seed)
         self.credentials = {}  # {name: text}: systemd's, by way of the firmware's tables
         self.linux = of.linux.read_bytes()
         self.initrd = of.initrd.read_bytes()
         self.cmdline = of.cmdline
-        copy(of.esp, self.disk("esp"))
-        copy(of.root, self.disk("root"))
+        self.image, self.signer = of, of.signer
+        self._sections = of.signer.sections(self.linux, self.initrd, self.cmdline)
+        for name, path in of.disks.items():
+            copy(path, self.disk(name))
+        if of.tpm:
+            shutil.copytree(of.tpm, self.folder / "tpm", dirs_exist_ok=True)
+            shutil.copy(of.vars, self.folder / "vars")
         self._qemu = None
 
     # --- while it's off ---
@@ -60,11 +71,22 @@ class Guest(machine.Machine):
         """The file that is this disk."""
         return self.folder / name
 
-    def add_disk(self, name, size):
-        """Another one of @size bytes, all zero: /dev/disk/by-id/virtio-NAME."""
+    def add_disk(self, name, size, content=b""):
+        """Another one of @size bytes, zero behind the @content: /dev/disk/by-id/virtio-NAME."""
         with open(self.disk(name), "wb") as file:
-            file.truncate(size)
+            file.write(content)
+            file.truncate((size + 511) & ~511)
         self.disks.append(name)
+
+    def keep(self, *names):
+        """Copies disks, "tpm" or "vars" (what the firmware keeps), for put_back()."""
+        for name in names:
+            copy(self.folder / name, self.folder / ("kept-" + name))
+
+    def put_back(self, *names):
+        """As they were at keep()."""
+        for name in names:
+            copy(self.folder / ("kept-" + name), self.folder / name)
 
     def blank(self, name):
         """Makes a disk all zero."""
@@ -74,12 +96,19 @@ class Guest(machine.Machine):
 
     def put(self, name, content):
         """Writes a file to the ESP."""
-        subprocess.run(["mcopy", "-o", "-i", self.disk("esp"), "-", "::" + name], check=True,
-                       input=content)
+        boot.put(self.disk("esp"), name, content)
 
-    def install_uki(self):
-        """Puts a UKI of self.linux, self.initrd and self.cmdline on the ESP, as an update would."""
-        self.put(boot.DEFAULT, boot.uki(self.linux, self.initrd, self.cmdline))
+    def install_uki(self, signed=True):
+        """Puts a UKI of self.linux, self.initrd and self.cmdline on the ESP, as an update would; or,
+        where it's not to be @signed, with the signatures of the last one that was."""
+        if signed:
+            self._sections = self.signer.sections(self.linux, self.initrd, self.cmdline)
+        self.put(boot.DEFAULT, self.uki())
+
+    def uki(self):
+        """One of self.linux, self.initrd and self.cmdline, with the signatures of the last that was
+        signed."""
+        return boot.uki(self.linux, self.initrd, self.cmdline, self._sections)
 
     def start(self):
         """Switches it on, and returns at once."""
@@ -126,11 +155,24 @@ class Guest(machine.Machine):
         """Switches it on: it has to say all of these @words on its console, and not to come up. It is
         off afterwards."""
         self.start()
-        for text in words:
-            found = self.wait(text, timeout=timeout)
-            if found != text:
-                raise Failed("it should say '%s', and is %s" % (text, found))
+        self.says(*words, timeout=timeout)
         self.power_cut()
+
+    def says(self, *words, timeout=BOOT):
+        """Returns when the last of these @words is on the console, before it's up. The others have to
+        be there then."""
+        found = self.wait(words[-1], timeout=timeout)
+        for text in words:
+            if text not in self.console():
+                raise Failed("it should say '%s', and is, or says: %s" % (text, found))
+
+    def replaced(self, script):
+        """Runs a script that ends this system and starts another, as kexec does. Then it's as after
+        start()."""
+        self._said = b""
+        self.seconds = None
+        self._begun = time.monotonic()
+        self._ask(script)
 
     def wait(self, *words, timeout=BOOT):
         """What comes first: "up", which is when it runs scripts; "off"; or one of these @words on its
@@ -166,6 +208,10 @@ class Guest(machine.Machine):
         self._heard = b""
         return int(head.split()[0]), output.decode(errors="replace")
 
+    def begin(self, script):
+        """Has a script run, and returns at once: for a cut of the power."""
+        self._ask(script)
+
     def expect(self, status, text, script, timeout=RUN):
         """Runs a script, which must end with this @status and write this @text, among others. Returns
         what it wrote."""
@@ -174,6 +220,12 @@ class Guest(machine.Machine):
             raise Failed("exit status %d, not %d with '%s': %s\n%s"
                          % (found, status, text, script, output))
         return output
+
+    def signatures(self):
+        """Puts what the UKI brought to where systemd's initrd puts it, and diskseal's."""
+        self.expect(0, "", "mkdir -p /run/systemd && cd /run/systemd" + "".join(
+            "\ncat >tpm2-pcr-%s <<'END'\n%s\nEND" % (name, self._sections[section].decode())
+            for name, section in [("public-key.pem", ".pcrpkey"), ("signature.json", ".pcrsig")]))
 
     def console(self):
         """What it wrote to its console since it was switched on, without colours."""

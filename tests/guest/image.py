@@ -5,11 +5,15 @@
   image-KEY/ours/           what lies over that: the package, guest/tree, what units are enabled
             root            ext4 of both, in LUKS2; PASSPHRASE opens it
             linux           Debian's kernel
+            key             approves of UKIs
             initrd.VARIANT  made in the guest's own tree, as an update there would
             esp.VARIANT     a FAT file system, with a UKI of those
+            enrolled/       what a boot of the variant "installed" left, in which ENROLL was run: disks, TPM,
+                            the firmware's variables, and state/, which is for initrds
 
 KEY is a hash of what goes in: what changes is made anew. Needs root, for the owners of files and for
 mounts, which are in a namespace of their own."""
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -22,6 +26,7 @@ import tempfile
 import time
 
 import boot
+import guest as guests
 import machine
 import rig
 
@@ -35,7 +40,9 @@ PACKAGES = [
     # A system that boots from an encrypted disk, by either of Debian's ways.
     "systemd", "systemd-sysv", "udev", "dbus", "kmod", "cryptsetup", "cryptsetup-initramfs",
     "initramfs-tools", "dracut-core", "linux-image-cloud-amd64", "busybox", "e2fsprogs", "zstd",
-    "systemd-boot-efi", "tpm2-tools",
+    "systemd-boot-efi",
+    # For tests.
+    "kexec-tools", "keyutils", "tpm2-tools",
     # What diskseal links, and what it loads.
     "libargon2-1", "libcryptsetup12", "libinih1", "libjson-c5", "libp11-kit0", "libqrencode4",
     "libtss2-esys-3.0.2-0", "libtss2-rc0", "libtss2-tctildr0", "libtss2-tcti-device0"]
@@ -53,33 +60,72 @@ UNREACHED = ["Could not connect", "Temporary failure resolving", "Could not reso
              "Cannot initiate the connection", "Unable to connect"]
 
 PASSPHRASE = "a passphrase for tests"
-ROOT_UUID = "6d1b6e2f-5a0c-4a3e-9c55-0f2f6a1d7e10"  # of LUKS, as in stand-in and plain
+ROOT_UUID = "6d1b6e2f-5a0c-4a3e-9c55-0f2f6a1d7e10"  # of LUKS, as in installed and plain
 # A starved guest may not see its timer in time, and the kernel would panic.
-CMDLINE = "console=ttyS0 quiet panic=-1 no_timer_check root=/dev/mapper/root rw"
+CMDLINE = ("console=ttyS0 quiet panic=-1 no_timer_check root=/dev/mapper/root rw "
+           "diskseal.timeout=15")
 ROOM = 160 << 20  # bytes that are free in the root, about
-ESP_ROOM = 64 << 20
-MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
+ESP_ROOM = 256 << 20
+MASKED = ["apt-daily.timer", "kexec-load.service", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
           "e2scrub_reap.service", "fstrim.timer", "getty@tty1.service", "systemd-networkd.service",
           "systemd-timesyncd.service"]
 
-# {variant: (what makes its initrd, folders here with what only that initrd gets)}. "plain" has nothing
-# of diskseal: systemd-cryptsetup asks for the passphrase, until a test adds a slot that the TPM opens.
-# In the others Debian's cryptsetup has it in a file: guest/stand-in, until diskseal opens root.
+# {variant: (what makes its initrd, the folder of the cache or here with what only that initrd gets)}.
+# In "installed" Debian's cryptsetup has the passphrase in a file, and in "plain" systemd's asks for it,
+# until a test adds a slot that the TPM opens: both have nothing of diskseal.
+ENROLLED = "enrolled/state"
+MKINITRAMFS = "mkinitramfs -o \"$1\" \"$2\""
 DRACUT = "dracut --quiet --force \"$1\" \"$2\""
-VARIANTS = {"initramfs-tools": ("mkinitramfs -o \"$1\" \"$2\"", ["stand-in"]),
-            "dracut": (DRACUT, ["stand-in"]),
-            "plain": (DRACUT, ["plain"])}
+WITHOUT = "rm -f /usr/share/initramfs-tools/hooks/diskseal /usr/share/initramfs-tools/scripts/*/diskseal; "
+VARIANTS = {"initramfs-tools": (MKINITRAMFS, ENROLLED),
+            "dracut": (DRACUT, ENROLLED),
+            "plain": (DRACUT, "plain"),
+            "installed": (WITHOUT + MKINITRAMFS, "installed")}
+# Of disks that are enrolled, beside root. Each has an ext4 that is mounted at /var/NAME.
+DATA = ["data1", "data2"]
+# In the guest that is installed. The mirror's file system isn't mounted where initrds are made here.
+ENROLL = """
+mkdir -p /etc/diskseal
+printf '[Boot]\\nMirror=UUID=%s/diskseal\\n' >/etc/diskseal/agent.conf
+printf %%s '%s' >/run/key
+diskseal adopt /dev/disk/by-id/virtio-root --name root --role os --policy uki --key-file /run/key
+for name in %s; do
+        cryptsetup luksFormat --batch-mode --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
+                /dev/disk/by-id/virtio-$name /run/key
+        diskseal adopt /dev/disk/by-id/virtio-$name --name $name --key-file /run/key
+        diskseal unlock $name
+        mke2fs -q -t ext4 /dev/mapper/$name
+        mkdir /var/$name
+        mount /dev/mapper/$name /var/$name
+        echo "what $name holds" >/var/$name/file
+        umount /var/$name
+        diskseal lock $name
+        systemctl --quiet enable diskseal-disk@$name.service
+        echo "/dev/mapper/$name /var/$name ext4 nofail,x-systemd.requires=diskseal-disk@$name.service 0 0" \
+                >>/etc/fstab
+done
+echo 'what root holds' >/var/file
+""" % (boot.ESP_ID, PASSPHRASE, " ".join(DATA))
 
 
 class Image:
     """What a guest of a @variant begins with. @folder is in the cache, and nobody's to change."""
 
-    def __init__(self, folder, variant):
-        self.root = folder / "root"
-        self.esp = folder / ("esp." + variant)
+    def __init__(self, folder, variant, program):
+        self._folder, self.variant, self.program = folder, variant, program
+        self.disks = {"esp": folder / ("esp." + variant), "root": folder / "root"}
+        self.tpm = self.vars = None
+        if VARIANTS[variant][1] == ENROLLED:
+            self.disks |= {name: folder / "enrolled" / name for name in ["root", *DATA]}
+            self.tpm, self.vars = folder / "enrolled/tpm", folder / "enrolled/vars"
         self.linux = folder / "linux"
         self.initrd = folder / ("initrd." + variant)
         self.cmdline = CMDLINE
+        self.signer = boot.Signer(program, folder / "key")
+
+    def other(self, variant):
+        """What another guest begins with: "installed" is there wherever diskseal's variants are."""
+        return Image(self._folder, variant, self.program)
 
 
 def get(build, variant):
@@ -88,22 +134,34 @@ def get(build, variant):
     if os.geteuid() != 0:
         rig.skip("only root can make the image of a guest")
     check(build)
+    program = pathlib.Path(build).absolute() / "diskseal"
     CACHE.mkdir(exist_ok=True)
     with open(CACHE / "lock", "w") as lock, tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ours = pathlib.Path(scratch) / "ours"
         install(build, ours)
         base, base_key = make_base()
-        key = digest(base_key, ours, pathlib.Path(__file__), HERE / "boot.py", HERE / "stand-in",
-                     HERE / "plain")
+        key = digest(base_key, ours, pathlib.Path(__file__), HERE / "boot.py",
+                     HERE / "installed", HERE / "plain")
         folder = CACHE / ("image-" + key)
         with made(folder) as new:
             if new:
                 make_root(base, ours, new)
-        with made(folder / ("esp." + variant)) as new:
+        made_esp(base, folder, variant, program)
+        return Image(folder, variant, program)
+
+
+def made_esp(base, folder, variant, program):
+    """The ESP of a variant, and what that needs before."""
+    if VARIANTS[variant][1] == ENROLLED:
+        made_esp(base, folder, "installed", program)
+        with made(folder / "enrolled") as new:
             if new:
-                make_esp(base, folder, variant, new)
-        return Image(folder, variant)
+                make_enrolled(Image(folder, "installed", program), new)
+    with made(folder / ("esp." + variant)) as new:
+        if new:
+            make_esp(base, folder, variant, new)
+            sign_esp(Image(folder, variant, program), new)
 
 
 def check(build):
@@ -236,26 +294,53 @@ def make_root(base, ours, folder):
 
 
 def make_esp(base, folder, variant, esp):
-    """The initrd, and a UKI with it: by programs of the guest's own, from its own files."""
+    """The initrd, and an ESP for it: by programs of the guest's own, from its own files."""
     said("an initrd by " + variant)
-    command, extra = VARIANTS[variant]
+    command, name = VARIANTS[variant]
     initrd = folder / ("initrd." + variant)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        scratch = pathlib.Path(scratch)
-        (scratch / "more").mkdir()
-        for name in extra:
-            shutil.copytree(HERE / name, scratch / "more", symlinks=True, dirs_exist_ok=True)
-        if "stand-in" in extra:
-            key = scratch / "more/etc/guest-key"
+        more = pathlib.Path(scratch) / "more"
+        shutil.copytree(HERE / name if (HERE / name).exists() else folder / name, more)
+        if variant == "installed":
+            key = more / "etc/guest-key"
             key.touch(0o600)
             key.write_text(PASSPHRASE)
-        inside([base, folder / "ours", scratch / "more"], None, """
+        inside([base, folder / "ours", more], None, """
             set -- "$1" "$(basename "$tree"/lib/modules/*)"
             chroot "$tree" sh -euc '""" + command + """' - /boot/initrd.new "$2"
             cp "$tree/boot/initrd.new" "$1"
             """, initrd)
-    uki = boot.uki((folder / "linux").read_bytes(), initrd.read_bytes(), CMDLINE)
-    boot.esp({boot.DEFAULT: uki}, esp, ESP_ROOM)
+    if (folder / "enrolled/esp").exists():
+        guests.copy(folder / "enrolled/esp", esp)
+    else:
+        boot.esp({boot.DEFAULT: b""}, esp, ESP_ROOM)
+
+
+def sign_esp(image, esp):
+    """The UKI of an @image, onto the file system @esp."""
+    linux, initrd = image.linux.read_bytes(), image.initrd.read_bytes()
+    sections = image.signer.sections(linux, initrd, CMDLINE)
+    boot.put(esp, boot.DEFAULT, boot.uki(linux, initrd, CMDLINE, sections))
+
+
+def make_enrolled(image, folder):
+    """As the owner would do it: boots what's installed, and has diskseal take its root disk over and
+    make others, under the policy uki."""
+    said("disks of diskseal's")
+    guest = guests.Guest(folder, image)
+    for name in DATA:
+        guest.add_disk(name, 32 << 20)
+    try:
+        guest.boot()
+        guest.signatures()
+        guest.expect(0, "", "set -e" + ENROLL)
+        state = guest.expect(0, "", "tar -c -C / etc/diskseal var/lib/diskseal | base64 -w 0")
+        guest.power_off()
+    finally:
+        guest.power_cut()
+    (folder / "state").mkdir()
+    subprocess.run(["tar", "-x", "-C", folder / "state"], check=True,
+                   input=base64.b64decode(state.splitlines()[-1]))
 
 
 def inside(lower, upper, script, *arguments):
