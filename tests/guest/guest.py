@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A guest that runs: a whole Debian, driven through a serial port. What a test can do with one is the
 methods without an underscore; README.md has examples."""
+import base64
 import contextlib
 import os
 import random
@@ -220,6 +221,16 @@ class Guest(machine.Machine):
             raise Failed("exit status %d, not %d with '%s': %s\n%s"
                          % (found, status, text, script, output))
         return output
+
+    def state(self):
+        """What diskseal knows in the guest: a tar of its folders."""
+        text = self.expect(0, "", "tar -c -C / etc/diskseal var/lib/diskseal | base64 -w 0")
+        return base64.b64decode(text.splitlines()[-1])
+
+    def update_initrd(self):
+        """Makes its initrd anew, as update-initramfs would in the guest, only faster. install_uki()
+        puts it in place, once it's off."""
+        self.initrd = self.image.make_initrd(self.state())
 
     def signatures(self):
         """Puts what the UKI brought to where systemd's initrd puts it, and diskseal's."""

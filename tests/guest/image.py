@@ -8,12 +8,11 @@
             key             approves of UKIs
             initrd.VARIANT  made in the guest's own tree, as an update there would
             esp.VARIANT     a FAT file system, with a UKI of those
-            enrolled/       what a boot of the variant "installed" left, in which ENROLL was run: disks, TPM,
+            enrolled/       what a boot of the variant "installed" left, in which enroll was run: disks, TPM,
                             the firmware's variables, and state/, which is for initrds
 
 KEY is a hash of what goes in: what changes is made anew. Needs root, for the owners of files and for
 mounts, which are in a namespace of their own."""
-import base64
 import contextlib
 import fcntl
 import hashlib
@@ -66,9 +65,9 @@ CMDLINE = ("console=ttyS0 quiet panic=-1 no_timer_check root=/dev/mapper/root rw
            "diskseal.timeout=15")
 ROOM = 160 << 20  # bytes that are free in the root, about
 ESP_ROOM = 256 << 20
-MASKED = ["apt-daily.timer", "kexec-load.service", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
-          "e2scrub_reap.service", "fstrim.timer", "getty@tty1.service", "systemd-networkd.service",
-          "systemd-timesyncd.service"]
+MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
+          "e2scrub_reap.service", "fstrim.timer", "getty@tty1.service", "kexec-load.service",
+          "systemd-networkd.service", "systemd-timesyncd.service"]
 
 # {variant: (what makes its initrd, the folder of the cache or here with what only that initrd gets)}.
 # In "installed" Debian's cryptsetup has the passphrase in a file, and in "plain" systemd's asks for it,
@@ -76,36 +75,12 @@ MASKED = ["apt-daily.timer", "kexec-load.service", "apt-daily-upgrade.timer", "d
 ENROLLED = "enrolled/state"
 MKINITRAMFS = "mkinitramfs -o \"$1\" \"$2\""
 DRACUT = "dracut --quiet --force \"$1\" \"$2\""
-WITHOUT = "rm -f /usr/share/initramfs-tools/hooks/diskseal /usr/share/initramfs-tools/scripts/*/diskseal; "
+WITHOUT = "rm /usr/share/initramfs-tools/hooks/diskseal /usr/share/initramfs-tools/scripts/*/diskseal; "
 VARIANTS = {"initramfs-tools": (MKINITRAMFS, ENROLLED),
             "dracut": (DRACUT, ENROLLED),
             "plain": (DRACUT, "plain"),
             "installed": (WITHOUT + MKINITRAMFS, "installed")}
-# Of disks that are enrolled, beside root. Each has an ext4 that is mounted at /var/NAME.
-DATA = ["data1", "data2"]
-# In the guest that is installed. The mirror's file system isn't mounted where initrds are made here.
-ENROLL = """
-mkdir -p /etc/diskseal
-printf '[Boot]\\nMirror=UUID=%s/diskseal\\n' >/etc/diskseal/agent.conf
-printf %%s '%s' >/run/key
-diskseal adopt /dev/disk/by-id/virtio-root --name root --role os --policy uki --key-file /run/key
-for name in %s; do
-        cryptsetup luksFormat --batch-mode --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
-                /dev/disk/by-id/virtio-$name /run/key
-        diskseal adopt /dev/disk/by-id/virtio-$name --name $name --key-file /run/key
-        diskseal unlock $name
-        mke2fs -q -t ext4 /dev/mapper/$name
-        mkdir /var/$name
-        mount /dev/mapper/$name /var/$name
-        echo "what $name holds" >/var/$name/file
-        umount /var/$name
-        diskseal lock $name
-        systemctl --quiet enable diskseal-disk@$name.service
-        echo "/dev/mapper/$name /var/$name ext4 nofail,x-systemd.requires=diskseal-disk@$name.service 0 0" \
-                >>/etc/fstab
-done
-echo 'what root holds' >/var/file
-""" % (boot.ESP_ID, PASSPHRASE, " ".join(DATA))
+DATA = ["data1", "data2"]  # disks that are enrolled beside root: see enroll
 
 
 class Image:
@@ -122,6 +97,14 @@ class Image:
         self.initrd = folder / ("initrd." + variant)
         self.cmdline = CMDLINE
         self.signer = boot.Signer(program, folder / "key")
+
+    def make_initrd(self, state):
+        """As update-initramfs makes it in a guest that has this state: a tar of both folders."""
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            more, initrd = pathlib.Path(scratch) / "more", pathlib.Path(scratch) / "initrd"
+            unpack(state, more)
+            make_initrd(self._folder, self.variant, more, initrd)
+            return initrd.read_bytes()
 
     def other(self, variant):
         """What another guest begins with: "installed" is there wherever diskseal's variants are."""
@@ -142,25 +125,25 @@ def get(build, variant):
         install(build, ours)
         base, base_key = make_base()
         key = digest(base_key, ours, pathlib.Path(__file__), HERE / "boot.py",
-                     HERE / "installed", HERE / "plain")
+                     HERE / "enroll", HERE / "installed", HERE / "plain")
         folder = CACHE / ("image-" + key)
         with made(folder) as new:
             if new:
                 make_root(base, ours, new)
-        made_esp(base, folder, variant, program)
+        made_esp(folder, variant, program)
         return Image(folder, variant, program)
 
 
-def made_esp(base, folder, variant, program):
+def made_esp(folder, variant, program):
     """The ESP of a variant, and what that needs before."""
     if VARIANTS[variant][1] == ENROLLED:
-        made_esp(base, folder, "installed", program)
+        made_esp(folder, "installed", program)
         with made(folder / "enrolled") as new:
             if new:
                 make_enrolled(Image(folder, "installed", program), new)
     with made(folder / ("esp." + variant)) as new:
         if new:
-            make_esp(base, folder, variant, new)
+            make_esp(folder, variant, new)
             sign_esp(Image(folder, variant, program), new)
 
 
@@ -272,6 +255,7 @@ def make_root(base, ours, folder):
     """The root disk, and what lies over @base, in the new @folder."""
     said("a root disk")
     folder.mkdir()
+    (folder / "base").symlink_to(base.resolve())
     shutil.copytree(ours, folder / "ours", symlinks=True)
     (folder / "ours/boot/efi").mkdir(parents=True)
     inside([base], folder / "ours", """
@@ -293,11 +277,19 @@ def make_root(base, ours, folder):
             "--batch-mode", (folder / "root").absolute(), input=PASSPHRASE, stdin=None, cwd=scratch)
 
 
-def make_esp(base, folder, variant, esp):
-    """The initrd, and an ESP for it: by programs of the guest's own, from its own files."""
+def make_initrd(folder, variant, more, initrd):
+    """By programs of the guest's own, from its own files, and what's in the folder @more."""
+    inside([(folder / "base").resolve(), folder / "ours", more], None, """
+        set -- "$1" "$(basename "$tree"/lib/modules/*)"
+        chroot "$tree" sh -euc '""" + VARIANTS[variant][0] + """' - /boot/initrd.new "$2"
+        cp "$tree/boot/initrd.new" "$1"
+        """, initrd)
+
+
+def make_esp(folder, variant, esp):
+    """The initrd, and an ESP for it."""
     said("an initrd by " + variant)
-    command, name = VARIANTS[variant]
-    initrd = folder / ("initrd." + variant)
+    name = VARIANTS[variant][1]
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         more = pathlib.Path(scratch) / "more"
         shutil.copytree(HERE / name if (HERE / name).exists() else folder / name, more)
@@ -305,11 +297,7 @@ def make_esp(base, folder, variant, esp):
             key = more / "etc/guest-key"
             key.touch(0o600)
             key.write_text(PASSPHRASE)
-        inside([base, folder / "ours", more], None, """
-            set -- "$1" "$(basename "$tree"/lib/modules/*)"
-            chroot "$tree" sh -euc '""" + command + """' - /boot/initrd.new "$2"
-            cp "$tree/boot/initrd.new" "$1"
-            """, initrd)
+        make_initrd(folder, variant, more, folder / ("initrd." + variant))
     if (folder / "enrolled/esp").exists():
         guests.copy(folder / "enrolled/esp", esp)
     else:
@@ -333,14 +321,17 @@ def make_enrolled(image, folder):
     try:
         guest.boot()
         guest.signatures()
-        guest.expect(0, "", "set -e" + ENROLL)
-        state = guest.expect(0, "", "tar -c -C / etc/diskseal var/lib/diskseal | base64 -w 0")
+        guest.expect(0, "", "set -- '%s' %s %s\n" % (PASSPHRASE, boot.ESP_ID, " ".join(DATA)) +
+                     (HERE / "enroll").read_text())
+        unpack(guest.state(), folder / "state")
         guest.power_off()
     finally:
         guest.power_cut()
-    (folder / "state").mkdir()
-    subprocess.run(["tar", "-x", "-C", folder / "state"], check=True,
-                   input=base64.b64decode(state.splitlines()[-1]))
+
+
+def unpack(tar, folder):
+    folder.mkdir()
+    subprocess.run(["tar", "-x", "-C", folder], check=True, input=tar)
 
 
 def inside(lower, upper, script, *arguments):
@@ -349,6 +340,7 @@ def inside(lower, upper, script, *arguments):
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         words = ":".join(str(folder) for folder in reversed(lower))
         run(*APART, "sh", "-euc", """
+            unset TMPDIR # of the outside
             lower=$1 upper=$2 scratch=$3
             shift 3
             mount -t tmpfs none "$scratch"

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Whoever gets a shell in an initrd, by a command line that is approved of, unseals nothing there or after it."""
+import time
+
+VARIANTS = ["initramfs-tools", "dracut"]
+BREAK = {"initramfs-tools": ("break=premount", ["(initramfs) "]),
+         "dracut": ("rd.break=pre-trigger", ["Press Enter for maintenance", "sh-5."])}
+
+
+def test(guest):
+    word, prompts = BREAK[guest.image.variant]
+    # With panic= initramfs-tools gives no shell.
+    guest.cmdline = guest.cmdline.replace("panic=-1", word)
+    guest.install_uki()
+    guest.start()
+    for prompt in prompts:
+        guest.says(prompt)
+        time.sleep(3)  # what's typed before it reads is dropped
+        guest.type("")
+    guest.type("grep -cE '^(0+|F+)$' /sys/class/tpm/tpm0/pcr-sha*/15; diskseal-boot")
+    guest.says("15:0", "root stays locked", "Recovery passphrase of root")
+    assert "15:1" not in guest.console(), "a bank isn't latched"
+    guest.power_cut()
+
+    # The same machine opens when nobody stops it.
+    guest.cmdline = guest.cmdline.replace(word, "panic=-1")
+    guest.install_uki()
+    guest.start()
+    guest.says("root is open")
+    guest.power_cut()
