@@ -125,8 +125,7 @@ int context_mirror(struct context *c, const char *name, struct kek_record **ret,
 static int take_over(struct context *c, const struct kek *kek, struct secret **ret,
                      struct error *err) {
         struct secret *key = NULL;
-        struct pcrs booted;
-        int r = c->tpm_only ? 0 : handover_get(kek, &key, &booted, err);
+        int r = c->tpm_only ? 0 : handover_get(kek, &key, err);
 
         if (r <= 0)
                 return r;

@@ -82,10 +82,10 @@ int handover_put(const struct kek *kek, struct secret *key, const struct pcrs *b
                      : 0;
 }
 
-int handover_get(const struct kek *kek, struct secret **ret, struct pcrs *ret_booted,
-                 struct error *err) {
-        _cleanup_(secret_freep) struct secret *payload = NULL, *key = NULL;
-        size_t size = pcr_size(kek->sealed.pcrs.bank);
+/* Return: 1 and what was handed over; 0 where it isn't there, or isn't for this process; a fault.
+ */
+static int get(const struct kek *kek, struct secret **ret, size_t *ret_size, struct error *err) {
+        _cleanup_(secret_freep) struct secret *payload = NULL;
         char name[128];
         long id, n;
         int r = describe(kek, name, err);
@@ -95,20 +95,46 @@ int handover_get(const struct kek *kek, struct secret **ret, struct pcrs *ret_bo
         id = find(name);
         if (id < 0)
                 return 0;
-        if ((r = secret_new(payload_size(kek, true), &payload)) < 0 ||
-            (r = secret_new(KEY_SIZE, &key)) < 0)
+        r = secret_new(payload_size(kek, true), &payload);
+        if (r < 0)
                 return error_errno(err, r, "no locked memory for a KEK");
         n = control(KEYCTL_READ, (unsigned long) id,
                     (unsigned long) (uintptr_t) secret_data(payload), secret_size(payload), 0);
         if (n != (long) payload_size(kek, false) && n != (long) payload_size(kek, true))
                 return 0;
+        *ret_size = (size_t) n;
+        *ret = TAKE(payload);
+        return 1;
+}
+
+int handover_get(const struct kek *kek, struct secret **ret, struct error *err) {
+        _cleanup_(secret_freep) struct secret *payload = NULL, *key = NULL;
+        size_t size;
+        int r = get(kek, &payload, &size, err);
+
+        if (r <= 0)
+                return r;
+        r = secret_new(KEY_SIZE, &key);
+        if (r < 0)
+                return error_errno(err, r, "no locked memory for a KEK");
         memcpy(secret_data(key), secret_data(payload), KEY_SIZE);
-        *ret_booted = (struct pcrs){ .bank = kek->sealed.pcrs.bank };
-        if (n > KEY_SIZE)
-                ret_booted->mask = HANDOVER_PCRS_MASK;
-        for (unsigned i = 0; n > KEY_SIZE && i < HANDOVER_PCRS; i++)
-                memcpy(ret_booted->value[i], secret_data(payload) + KEY_SIZE + i * size, size);
         *ret = TAKE(key);
+        return 1;
+}
+
+int handover_get_pcrs(const struct kek *kek, struct pcrs *ret, struct error *err) {
+        _cleanup_(secret_freep) struct secret *payload = NULL;
+        size_t total, size = pcr_size(kek->sealed.pcrs.bank);
+        int r = get(kek, &payload, &total, err);
+
+        if (r <= 0)
+                return r;
+        *ret = (struct pcrs){ .bank = kek->sealed.pcrs.bank };
+        if (total == KEY_SIZE)
+                return 1;
+        ret->mask = HANDOVER_PCRS_MASK;
+        for (unsigned i = 0; i < HANDOVER_PCRS; i++)
+                memcpy(ret->value[i], secret_data(payload) + KEY_SIZE + i * size, size);
         return 1;
 }
 

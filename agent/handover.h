@@ -23,10 +23,12 @@
 int handover_put(const struct kek *kek, struct secret *key, const struct pcrs *booted,
                  struct error *err) _warn_unused_;
 
-/* Return: 1, the key, the caller's, and the PCRs, an empty mask where they weren't known; 0 where
- * it isn't there, or this process may not see it; or -EPERM, -ENOMEM (no locked memory). */
-int handover_get(const struct kek *kek, struct secret **ret, struct pcrs *ret_booted,
-                 struct error *err) _warn_unused_;
+/* Return: 1 and the key, the caller's; 0 where it isn't there, or this process may not see it; or
+ * -EPERM, -ENOMEM (no locked memory). */
+int handover_get(const struct kek *kek, struct secret **ret, struct error *err) _warn_unused_;
+
+/* Return: the same, with the PCRs in place of the key: an empty mask where they weren't known. */
+int handover_get_pcrs(const struct kek *kek, struct pcrs *ret, struct error *err) _warn_unused_;
 
 /* Takes it out, if it's there. */
 void handover_drop(const struct kek *kek);

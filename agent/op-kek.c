@@ -202,7 +202,6 @@ static int create(struct context *c, struct op_kek *k, struct making *m, struct 
  * it's known of the version that it opened. */
 static int is_booted_state(const struct op_kek *k, struct error *err) {
         const struct pcrs *now = &k->kek.sealed.pcrs;
-        _cleanup_(secret_freep) struct secret *key = NULL;
         const struct kek *before = k->before;
         struct pcrs booted = { 0 };
         struct policy policy;
@@ -211,21 +210,18 @@ static int is_booted_state(const struct op_kek *k, struct error *err) {
         if (!policy_of_steps(&k->kek.steps, &policy))
                 return error_set(err, -EBADMSG, "KEK %s v%u has steps of no policy", k->name,
                                  k->kek.version);
-        r = handover_get(before, &key, &booted, err);
+        if (policy.kind == POLICY_SIGNED)
+                return 1;
+        r = handover_get_pcrs(before, &booted, err);
         if (r < 0)
                 return r;
-        if (policy.kind != POLICY_SIGNED && r > 0 && booted.bank == now->bank &&
-            (booted.mask & now->mask) == now->mask) {
+        if (r > 0 && booted.bank == now->bank && (booted.mask & now->mask) == now->mask) {
                 booted.mask = now->mask;
                 return pcrs_equal(&booted, now);
         }
-        switch (policy.kind) {
-        case POLICY_PREDICTED: return policy_has_alternative(&before->steps, now, err);
-        case POLICY_LITERAL: return pcrs_equal(&before->sealed.pcrs, now);
-        case POLICY_SIGNED:
-        case POLICY_KINDS: break;
-        }
-        return 1;
+        if (policy.kind == POLICY_PREDICTED)
+                return policy_has_alternative(&before->steps, now, err);
+        return pcrs_equal(&before->sealed.pcrs, now);
 }
 
 /* The latch is shut: the next boot has to show that the TPM gives it back. */

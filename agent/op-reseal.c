@@ -166,9 +166,9 @@ int op_reseal(struct context *c, const struct op_reseal *args, struct op_rotated
         r = audit(c, &e, err);
         if (r < 0)
                 return r;
-        r = by_tpm ? by_kek(c, &rotate, ret, why, err) : OUTCOME_REFUSED;
+        r = by_tpm ? by_kek(c, &rotate, ret, why, err) : by_owner(c, args, ret, why, err);
         /* What this boot was sealed to says nothing of other PCRs: the owner does. */
-        if (args->owner && r == OUTCOME_REFUSED && (!by_tpm || why->kind == REFUSAL_LATCHED)) {
+        if (by_tpm && args->owner && r == OUTCOME_REFUSED && why->kind == REFUSAL_LATCHED) {
                 op_rotated_done(ret);
                 *why = (struct refusal){ 0 };
                 r = by_owner(c, args, ret, why, err);

@@ -208,11 +208,10 @@ static void hand_over_new(struct rotation *r) {
 
         for (size_t i = 0; i < r->disks.count; i++)
                 for (unsigned k = 0; k < r->disks.disk[i].keks && there == 0; k++) {
-                        _cleanup_(secret_freep) struct secret *key = NULL;
                         const struct kek *kek = &r->disks.disk[i].kek[k];
 
                         if (replaces(r, kek) && kek->factor.kind == r->target.factor.kind)
-                                there = handover_get(kek, &key, &booted, &err);
+                                there = handover_get_pcrs(kek, &booted, &err);
                 }
         if (there > 0)
                 e = handover_put(&r->target, r->target_key,
