@@ -86,3 +86,17 @@ int luks_borrow(void *context, struct luks **ret, struct luks_reason *why, struc
                 *ret = TAKE(l);
         return r;
 }
+
+const char *luks_borrowed_device(void *context) {
+        return crypt_get_device_name(context);
+}
+
+void luks_borrowed_log(void *context, enum luks_log level, const char *line) {
+        static const int levels[] = {
+                [LUKS_LOG_ERROR] = CRYPT_LOG_ERROR,
+                [LUKS_LOG_NORMAL] = CRYPT_LOG_NORMAL,
+                [LUKS_LOG_VERBOSE] = CRYPT_LOG_VERBOSE,
+        };
+
+        crypt_log(context, levels[level], line);
+}

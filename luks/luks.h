@@ -109,6 +109,15 @@ const struct json *luks_token(const struct luks *l, unsigned id);
  */
 int luks_borrow(void *context, struct luks **ret, struct luks_reason *why,
                 struct error *err) _warn_unused_;
+
+/* The data device, as their context has it, or NULL. Borrowed. */
+const char *luks_borrowed_device(void *context);
+
+enum luks_log { LUKS_LOG_ERROR, LUKS_LOG_NORMAL, LUKS_LOG_VERBOSE };
+
+/* A @line for whoever they log to, with its newline. */
+void luks_borrowed_log(void *context, enum luks_log level, const char *line);
+
 /* --- the rules, one by one, for people: needs no key and no TPM --- */
 
 struct luks_examined; /* a header, and what each rule says of it */

@@ -8,14 +8,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <libcryptsetup.h>
-
 #include "keys/token.h"
+#include "luks/luks.h"
 
 #define ABI __attribute__((visibility("default")))
 
 /* A line for whoever loaded us. Control characters would be somebody's trick. */
-_printf_(3, 4) static void say(struct crypt_device *cd, int level, const char *fmt, ...) {
+_printf_(3, 4) static void say(struct crypt_device *cd, enum luks_log level, const char *fmt, ...) {
         char line[512];
         va_list ap;
 
@@ -26,24 +25,23 @@ _printf_(3, 4) static void say(struct crypt_device *cd, int level, const char *f
                 if (((unsigned char) *c < ' ' && *c != '\t') || *c == 0x7f)
                         *c = '?';
         strcat(line, "\n");
-        crypt_log(cd, level, line);
+        luks_borrowed_log(cd, level, line);
 }
 
 static void say_refusal(struct crypt_device *cd, const struct refusal *why) {
-        say(cd, CRYPT_LOG_ERROR, "diskseal: %s.", why->what);
+        say(cd, LUKS_LOG_ERROR, "diskseal: %s.", why->what);
         for (unsigned i = 0; i < why->details; i++)
-                say(cd, CRYPT_LOG_ERROR, "  %s", why->detail[i]);
+                say(cd, LUKS_LOG_ERROR, "  %s", why->detail[i]);
         if (why->kind == REFUSAL_NONE)
                 return;
-        say(cd, CRYPT_LOG_ERROR, "  %s", refusal_advice(why->kind));
-        say(cd, CRYPT_LOG_ERROR, "  See diskseal(8), REFUSALS, %s.", refusal_id(why->kind));
+        say(cd, LUKS_LOG_ERROR, "  %s", refusal_advice(why->kind));
+        say(cd, LUKS_LOG_ERROR, "  See diskseal(8), REFUSALS, %s.", refusal_id(why->kind));
 }
 
 /* Any other result than these three ends the search for a token that opens the disk: a broken TPM
  * must not keep a token of somebody else from being tried. */
 static int fault(struct crypt_device *cd, int errnum, const struct error *err) {
-        say(cd, errnum == -ENOENT ? CRYPT_LOG_VERBOSE : CRYPT_LOG_ERROR, "diskseal: %s.",
-            err->text);
+        say(cd, errnum == -ENOENT ? LUKS_LOG_VERBOSE : LUKS_LOG_ERROR, "diskseal: %s.", err->text);
         return errnum == -ENOENT || errnum == -ENOMEM ? errnum : -EAGAIN;
 }
 
@@ -68,7 +66,7 @@ static int hand_over(struct secret *secret, char **ret, size_t *ret_size, struct
 ABI int cryptsetup_token_open(struct crypt_device *cd, int token, char **ret, size_t *ret_size,
                               void *user) {
         _cleanup_(secret_freep) struct secret *secret = NULL;
-        const char *device = crypt_get_device_name(cd);
+        const char *device = luks_borrowed_device(cd);
         struct refusal why = { 0 };
         struct error err = { 0 };
         int r = plugin_secret(cd, device ? device : "the disk", token, &secret, &why, &err);
@@ -113,7 +111,7 @@ ABI int cryptsetup_token_validate(struct crypt_device *cd, const char *json) {
 
         if (r == 0)
                 return 0;
-        say(cd, CRYPT_LOG_ERROR, "diskseal: the token is damaged: %s.", err.text);
+        say(cd, LUKS_LOG_ERROR, "diskseal: the token is damaged: %s.", err.text);
         return r == -ENOMEM ? r : -EINVAL;
 }
 
@@ -121,7 +119,7 @@ static void dump_entry(struct crypt_device *cd, const struct kek *kek) {
         char pcrs[PCR_TEXT_MAX];
 
         pcr_mask_format(steps_pcrs(&kek->steps), pcrs);
-        say(cd, CRYPT_LOG_NORMAL, "\tKEK:        %s v%u, sealed to PCRs %s (%s)", kek->name,
+        say(cd, LUKS_LOG_NORMAL, "\tKEK:        %s v%u, sealed to PCRs %s (%s)", kek->name,
             kek->version, pcrs, pcr_bank_name(kek->steps.bank));
 }
 
@@ -131,14 +129,14 @@ ABI void cryptsetup_token_dump(struct crypt_device *cd, const char *json) {
         struct error err = { 0 };
 
         if (parse(json, &t, &err) < 0) {
-                say(cd, CRYPT_LOG_NORMAL, "\tDamaged:    %s", err.text);
+                say(cd, LUKS_LOG_NORMAL, "\tDamaged:    %s", err.text);
                 return;
         }
-        say(cd, CRYPT_LOG_NORMAL, "\tName:       %s", t->name);
-        say(cd, CRYPT_LOG_NORMAL, "\tRole:       %s", t->role);
-        say(cd, CRYPT_LOG_NORMAL, "\tState:      %s",
+        say(cd, LUKS_LOG_NORMAL, "\tName:       %s", t->name);
+        say(cd, LUKS_LOG_NORMAL, "\tRole:       %s", t->role);
+        say(cd, LUKS_LOG_NORMAL, "\tState:      %s",
             t->state == TOKEN_ACTIVE ? "active" : "pending");
-        say(cd, CRYPT_LOG_NORMAL, "\tEpoch:      %u", t->epoch);
+        say(cd, LUKS_LOG_NORMAL, "\tEpoch:      %u", t->epoch);
         for (unsigned i = 0; i < t->entries; i++)
                 dump_entry(cd, &t->entry[i].kek);
 }
