@@ -6,7 +6,6 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
-#include <tss2/tss2_tctildr.h>
 
 #include "fuzz/fuzz.h"
 #include "tpm/internal.h"
@@ -368,7 +367,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
         const char *tcti = getenv("FUZZ_TPM_RECORD");
         struct sealed object = { 0 };
-        TSS2_TCTI_CONTEXT *real;
+        struct error err = { 0 };
+        struct wire *wire = NULL;
 
         (void) argc;
         (void) argv;
@@ -378,13 +378,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
                 wire_set_deadline(1); /* "try again" is tried no more than that */
                 return 0;
         }
-        MUST(Tss2_TctiLdr_Initialize(tcti, &real) == 0);
-        make_object(real, &object);
+        MUST(wire_open(tcti, &wire, &err) == 0);
+        make_object(wire_tcti(wire), &object);
         for (int i = 0; i < OPERATIONS; i++) {
-                record(real, i, &object);
-                record(real, i | AS_IT_IS, &object);
+                record(wire_tcti(wire), i, &object);
+                record(wire_tcti(wire), i | AS_IT_IS, &object);
         }
-        Tss2_TctiLdr_Finalize(&real);
+        wire_close(wire);
         exit(0);
 }
 
