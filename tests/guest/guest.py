@@ -58,7 +58,7 @@ class Guest(machine.Machine):
         self.initrd = of.initrd.read_bytes()
         self.cmdline = of.cmdline
         self.image, self.signer = of, of.signer
-        self._sections = of.signer.sections(self.linux, self.initrd, self.cmdline)
+        self._sections = None  # of the last UKI that was signed; none: the image's
         for name, path in of.disks.items():
             copy(path, self.disk(name))
         if of.tpm:
@@ -109,7 +109,10 @@ class Guest(machine.Machine):
     def uki(self):
         """One of self.linux, self.initrd and self.cmdline, with the signatures of the last that was
         signed."""
-        return boot.uki(self.linux, self.initrd, self.cmdline, self._sections)
+        return boot.uki(self.linux, self.initrd, self.cmdline, self._signed())
+
+    def _signed(self):
+        return self._sections or self.image.sections()
 
     def start(self):
         """Switches it on, and returns at once."""
@@ -234,8 +237,9 @@ class Guest(machine.Machine):
 
     def signatures(self):
         """Puts what the UKI brought to where systemd's initrd puts it, and diskseal's."""
+        sections = self._signed()
         self.expect(0, "", "mkdir -p /run/systemd && cd /run/systemd" + "".join(
-            "\ncat >tpm2-pcr-%s <<'END'\n%s\nEND" % (name, self._sections[section].decode())
+            "\ncat >tpm2-pcr-%s <<'END'\n%s\nEND" % (name, sections[section].decode())
             for name, section in [("public-key.pem", ".pcrpkey"), ("signature.json", ".pcrsig")]))
 
     def console(self):

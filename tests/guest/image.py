@@ -98,6 +98,10 @@ class Image:
         self.cmdline = CMDLINE
         self.signer = boot.Signer(program, folder / "key")
 
+    def sections(self):
+        """What signs the UKI that it begins with."""
+        return self.signer.sections(self.linux.read_bytes(), self.initrd.read_bytes(), self.cmdline)
+
     def make_initrd(self, state):
         """As update-initramfs makes it in a guest that has this state: a tar of both folders."""
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
@@ -306,9 +310,8 @@ def make_esp(folder, variant, esp):
 
 def sign_esp(image, esp):
     """The UKI of an @image, onto the file system @esp."""
-    linux, initrd = image.linux.read_bytes(), image.initrd.read_bytes()
-    sections = image.signer.sections(linux, initrd, CMDLINE)
-    boot.put(esp, boot.DEFAULT, boot.uki(linux, initrd, CMDLINE, sections))
+    boot.put(esp, boot.DEFAULT, boot.uki(image.linux.read_bytes(), image.initrd.read_bytes(), image.cmdline,
+                                         image.sections()))
 
 
 def make_enrolled(image, folder):

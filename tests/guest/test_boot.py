@@ -4,6 +4,7 @@ import base64
 import subprocess
 
 import image
+import says
 
 VARIANTS = ["initramfs-tools", "dracut"]
 ZSTD = b"\x28\xb5\x2f\xfd"  # Zstandard frame (RFC 8878, 3.1.1)
@@ -28,10 +29,10 @@ def runs(guest):
     guest.expect(0, "crypt", "findmnt -n -o SOURCE / && dmsetup table root")
     guest.expect(0, "vfat", "touch /boot/efi/new && findmnt -n -o FSTYPE /boot/efi")
     guest.expect(0, "what root holds", "cat /var/file")
+    says.data_is_there(guest)
     for name in image.DATA:
-        guest.expect(0, "what %s holds" % name, "cat /var/%s/file" % name)
         guest.expect(0, "", "systemctl is-active diskseal-disk@%s.service" % name)
-    guest.expect(0, '"result":"opened"', "cat /run/diskseal/boot.json")
+    says.opened(guest)
     guest.expect(0, "", "diskseal doctor")
 
 
@@ -75,7 +76,7 @@ def is_small(guest):
 
 def is_latched(guest):
     """Without what the boot handed over nobody has a key; and the next kernel gets none either."""
-    guest.expect(1, "", "cat /sys/class/tpm/tpm0/pcr-*/15 | grep -E '^(0+|F+)$'")
+    says.latched(guest)
     guest.expect(0, "", "diskseal unlock --test data1")
     guest.expect(0, "", "keyctl clear @u")
     for disk in ["root", *image.DATA]:
@@ -86,4 +87,4 @@ def is_latched(guest):
     guest.expect(0, "", "head -c %d /dev/disk/by-id/virtio-initrd >/run/initrd && kexec --load /vmlinuz "
                  "--initrd=/run/initrd --append='%s other=1'" % (len(guest.initrd), guest.cmdline))
     guest.replaced("kexec --exec")
-    guest.says("root stays locked", "Recovery passphrase of root")
+    guest.says("root stays locked", says.ASKS)

@@ -9,7 +9,7 @@ import image
 import initrd
 
 HEADERS = pathlib.Path(__file__).parents[1] / "hostile/make-headers"
-ASKS = "Recovery passphrase of "
+ASKS = "Recovery passphrase of "  # root, or the device, where the header has no say
 ALL = ["esp", "root", "tpm"]
 
 
@@ -21,7 +21,7 @@ def test(guest):
     def refused(what, *words):
         """And the disk stays as it is; then everything is as it was."""
         was = guest.folder / "was"
-        subprocess.run(["cp", "--sparse=always", guest.disk("root"), was], check=True)
+        guests.copy(guest.disk("root"), was)
         guest.refused(*words)
         subprocess.run(["cmp", guest.disk("root"), was], check=True)
         print("refused: %s" % what, flush=True)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Another command line opens where it's signed; under pcr7, set by policy reseal, unsigned, and that is a finding."""
+import says
 
 
 def test(guest):
@@ -7,7 +8,8 @@ def test(guest):
     guest.install_uki()
     guest.boot()
     guest.expect(0, "announced=1", "cat /proc/cmdline")
-    opened(guest)
+    says.completed(guest)
+    says.opened(guest)
 
     # Behind the latch: the next boot proves it, and needs an initrd that knows of it.
     guest.expect(0, "at the next boot", "diskseal policy reseal --policy pcr7")
@@ -17,11 +19,7 @@ def test(guest):
     guest.install_uki(signed=False)
     guest.boot()
     guest.expect(0, "unannounced=1", "cat /proc/cmdline")
-    opened(guest)
+    says.completed(guest)
+    says.opened(guest)
     guest.expect(0, "PCR 7 alone sees no kernel and no command line", "diskseal status")
     guest.power_cut()
-
-
-def opened(guest):
-    guest.expect(0, "", "systemctl start diskseal-complete.service")
-    guest.expect(0, '"result":"opened"', "cat /run/diskseal/boot.json")
